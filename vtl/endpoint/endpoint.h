@@ -1,0 +1,200 @@
+// Endpoint: one end of a TCP connection, played by VTL toward a real stack.
+//
+// Theory of operation. The endpoint is a pure state machine with three doors: process() takes a
+// segment, dispatch() makes the segments that are to be sent, poll_at() says when dispatch() wants
+// to run next. It makes no system call, reads no clock and draws no random number. On the other
+// side is the byte stream: peek()/consume() for what arrived in order, write() for what is to be
+// sent, shutdown() and abort(). One process() call handles a super-frame of up to 64 KiB in one
+// pass; one emitted segment may be a super-frame too, to be cut at `segment_size`.
+//
+// The files, by concern: handshake, receive, send, recovery (retransmission, later SACK and
+// RACK-TLP), timers, congestion. State is one enum with one set_state().
+//
+// Thread rule: one thread.
+// Invariants: SND.UNA <= SND.NXT <= SND.MAX; nothing is sent beyond the peer's window save one
+// zero-window probe; buffers never exceed their bounds; if poll_at(now) <= now, dispatch() makes
+// progress (sends something, or moves the deadline); what was acknowledged is readable or was read.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string_view>
+
+#include "vtl/base/byte_queue.h"
+#include "vtl/base/time.h"
+#include "vtl/wire/tcp.h"
+
+namespace vtl::endpoint {
+
+/// RFC 9293 section 3.3.2.
+enum class State : std::uint8_t {
+  kClosed,
+  kListen,
+  kSynSent,
+  kSynReceived,
+  kEstablished,
+  kFinWait1,
+  kFinWait2,
+  kCloseWait,
+  kClosing,
+  kLastAck,
+  kTimeWait,
+};
+[[nodiscard]] std::string_view to_string(State state) noexcept;  // "fin-wait-1"
+
+/// Why a connection ended other than in order.
+enum class EndReason : std::uint8_t {
+  kNone,
+  kRefused,     ///< RST in answer to our SYN
+  kReset,       ///< RST from the peer
+  kTimedOut,    ///< retransmissions, probes or keep-alives went unanswered
+  kAborted,     ///< abort() was called here
+  kUnreachable  ///< soft error that was last when the handshake timed out, or a hard ICMP error
+};
+[[nodiscard]] std::string_view to_string(EndReason reason) noexcept;
+
+enum class Congestion : std::uint8_t { kNewReno, kCubic };
+
+struct Config {
+  std::uint16_t mss = 1460;       ///< offered in our SYN; from the interface's MTU
+  std::uint8_t window_scale = 7;  ///< offered; 0..14
+  bool offer_window_scale = true;
+  bool offer_timestamps = true;
+  bool offer_sack = false;
+  std::size_t receive_buffer = std::size_t{1}
+                               << 20;              ///< octets, bound of unread + out-of-order data
+  std::size_t send_buffer = std::size_t{1} << 20;  ///< octets, bound of unacknowledged + unsent
+  std::size_t max_super_frame =
+      65000;  ///< payload octets of one emitted segment; mss = no super-frames
+  bool nagle = false;
+  Duration delayed_ack = 40ms;  ///< RFC 9293 section 3.8.6.3: at most 500 ms
+  Duration min_rto = 200ms;     ///< below RFC 6298's 1 s, as Linux does; docs/rfc.md
+  Duration max_rto = 120s;
+  Duration initial_rto = 1s;  ///< RFC 6298 section 2.1
+  std::uint8_t syn_retries = 6;
+  Duration user_timeout = 924s;  ///< data unacknowledged for this long: kTimedOut
+  Duration time_wait = 60s;
+  Duration keep_alive_idle = Duration::zero();  ///< zero: off
+  Duration keep_alive_interval = 75s;
+  std::uint8_t keep_alive_probes = 9;
+  Congestion congestion = Congestion::kCubic;
+};
+
+/// A received segment. The IP layer's ECN field comes along; `segments` tells how many wire
+/// segments a super-frame stands for (for delayed ACKs and counting).
+struct Segment {
+  wire::TcpFields header;
+  Bytes payload;
+  std::uint16_t segments = 1;
+  bool ce = false;  ///< IP ECN field was CE
+};
+
+/// A segment to be sent. The payload lies in the send buffer as up to `pieces` consecutive spans
+/// and is valid only during the emit call.
+struct OutSegment {
+  wire::TcpFields header;
+  std::span<const Bytes> payload;
+  std::size_t payload_size = 0;
+  std::uint16_t segment_size = 0;  ///< payload per wire segment; larger payloads are super-frames
+  bool retransmission = false;
+};
+
+/// Where dispatch() hands its segments. False: the interface takes no more now; the segment counts
+/// as not sent and dispatch() stops.
+using Emit = std::function<bool(const OutSegment&)>;
+
+struct EndpointStats {
+  std::uint64_t segments_in = 0, segments_out = 0, bytes_in = 0, bytes_out = 0;
+  std::uint64_t retransmissions = 0, timeouts = 0, fast_retransmits = 0, out_of_order = 0,
+                duplicates = 0, zero_window_probes = 0, challenge_acks = 0, paws_drops = 0,
+                out_of_window = 0;
+};
+
+class Connection;  // the state of RFC 9293, private to the room (connection.h)
+
+class Endpoint {
+ public:
+  /// Identity: our address and port, and the peer's. Only ports enter segments; addresses are the
+  /// caller's matter.
+  struct Ports {
+    wire::Port local;
+    wire::Port remote;
+  };
+
+  /// An active opener: the SYN goes out at the first dispatch(). `iss`: initial sequence number
+  /// (RFC 6528; the caller draws it).
+  static Endpoint connect(const Config& config, Ports ports, wire::SeqNum iss, Time now);
+
+  /// A passive opener from a received SYN. With `hold` no SYN,ACK is sent (and retransmitted SYNs
+  /// are swallowed) until accept() is called; refuse() answers the SYN with a reset instead.
+  static Endpoint accept_syn(const Config& config, Ports ports, wire::SeqNum iss,
+                             const Segment& syn, bool hold, Time now);
+
+  Endpoint(Endpoint&&) noexcept;
+  Endpoint& operator=(Endpoint&&) noexcept;
+  ~Endpoint();
+
+  /// Releases a held SYN: the SYN,ACK goes out at the next dispatch(). `far_mss`, if not 0, lowers
+  /// the MSS offered to what the far side can take.
+  void accept(Time now, std::uint16_t far_mss = 0);
+  /// Answers a held SYN with RST,ACK (RFC 9293 section 3.10.7.1); the endpoint is closed after the
+  /// next dispatch().
+  void refuse(Time now);
+
+  // The three doors.
+  void process(const Segment& segment, Time now);
+  void dispatch(Time now, const Emit& emit);
+  /// The next time dispatch() has something to do; kNever when only a segment or a call changes
+  /// that.
+  [[nodiscard]] Time poll_at(Time now) const noexcept;
+
+  // The stream.
+  /// Octets that can be read.
+  [[nodiscard]] std::size_t readable() const noexcept;
+  /// The first readable octets, contiguous; empty when there are none.
+  [[nodiscard]] Bytes peek() const noexcept;
+  /// Drops n <= readable() octets from the front; the window may open.
+  void consume(std::size_t n, Time now);
+  /// The peer's FIN was received and everything was consumed.
+  [[nodiscard]] bool at_end() const noexcept;
+  /// Octets that write() would take.
+  [[nodiscard]] std::size_t writable() const noexcept;
+  /// Appends as much as fits and returns how much.
+  std::size_t write(Bytes data, Time now);
+  /// FIN after what was written.
+  void shutdown(Time now);
+  /// RST at the next dispatch(), then closed. Buffers are freed now.
+  void abort(Time now);
+  /// An ICMP error for this connection: hard ones end it in SYN-SENT only (RFC 5927 section 4).
+  void icmp_error(bool hard, Time now);
+  /// Path MTU news: later segments carry at most `mss` octets of payload.
+  void limit_mss(std::uint16_t mss, Time now);
+
+  [[nodiscard]] State state() const noexcept;
+  [[nodiscard]] EndReason end_reason() const noexcept;
+  /// True when nothing more will be sent or received: the table may forget the connection.
+  [[nodiscard]] bool finished() const noexcept;
+  /// All that was written, FIN included, is acknowledged.
+  [[nodiscard]] bool all_acknowledged() const noexcept;
+  [[nodiscard]] Duration smoothed_rtt() const noexcept;
+  [[nodiscard]] const EndpointStats& stats() const noexcept;
+  /// The options of the peer's SYN; what was negotiated follows from both.
+  [[nodiscard]] const wire::TcpOptions& peer_options() const noexcept;
+  /// Payload per wire segment now.
+  [[nodiscard]] std::uint16_t effective_mss() const noexcept;
+  /// Octets of memory held, buffers included.
+  [[nodiscard]] std::size_t memory() const noexcept;
+
+ private:
+  explicit Endpoint(std::unique_ptr<Connection> connection) noexcept;
+  std::unique_ptr<Connection> connection_;
+};
+
+/// The reset that answers a segment of no connection (RFC 9293 section 3.10.7.1), or nullopt when
+/// the segment is itself a reset.
+[[nodiscard]] std::optional<wire::TcpFields> reset_for(const Segment& segment) noexcept;
+
+}  // namespace vtl::endpoint

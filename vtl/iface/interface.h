@@ -1,0 +1,75 @@
+// Interface: a place where frames enter and leave. The Network Interface API.
+//
+// An interface never blocks. It reads and writes batches, tells readiness through a file descriptor
+// and says what it can carry; a frame that it cannot carry as it is (super-frame, partial checksum)
+// it segments or completes itself, in software. A full transmit queue is backpressure: write()
+// returns early and the rest stays with the caller. It never hands back frames that were sent
+// through it, and leaves frames addressed to the host's own MAC on that device to the host.
+//
+// Decorators (capture, trace) wrap any interface and are interfaces.
+// Thread rule: one thread per Interface object; counters may be read from any. For several workers
+// on one device each worker opens its own Interface of one fanout group.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "vtl/base/counter.h"
+#include "vtl/base/result.h"
+#include "vtl/packet/packet.h"
+#include "vtl/wire/addresses.h"
+
+namespace vtl::iface {
+
+struct Capabilities {
+  bool super_frames_in = false;   ///< may deliver super-frames
+  bool super_frames_out = false;  ///< carries super-frames without cutting them
+  bool partial_checksum = false;  ///< carries kPartial as it is
+  std::size_t mtu = 1500;         ///< octets of payload after the Ethernet header
+  std::uint32_t queues = 1;       ///< how many workers may share the device
+};
+
+struct InterfaceCounters {
+  Counter rx_frames, rx_bytes, rx_super_frames, tx_frames, tx_bytes, tx_super_frames;
+  /// Frames lost before VTL could read them, as the kernel tells.
+  Counter rx_missed;
+  DropCounters drops;
+};
+
+enum class ReadStatus : std::uint8_t {
+  kOk,      ///< read what there was (perhaps nothing); wait for readiness
+  kMore,    ///< the batch is full and there is probably more
+  kClosed,  ///< end of file, peer gone, or device removed: no more will come
+};
+
+class Interface {
+ public:
+  virtual ~Interface() = default;
+
+  /// The name in listings: the device's, socket's or file's.
+  [[nodiscard]] virtual const std::string& name() const noexcept = 0;
+  /// Becomes readable when read() would return frames; -1 when always ready (files, memory).
+  [[nodiscard]] virtual int fd() const noexcept = 0;
+  [[nodiscard]] virtual Capabilities capabilities() const noexcept = 0;
+  /// The device's own MAC address; zero where there is none.
+  [[nodiscard]] virtual wire::MacAddress mac() const noexcept = 0;
+  /// False while the carrier or the device is down.
+  [[nodiscard]] virtual bool is_up() const noexcept { return true; }
+
+  /// Appends up to kMaxBatch frames from `pool` to `batch`, arrival times set to `now`.
+  [[nodiscard]] virtual ReadStatus read(PacketPool& pool, Time now, Batch& batch) = 0;
+
+  /// Sends from the front of `batch` and returns how many frames it is done with (sent, or dropped
+  /// and counted); they are left empty in the batch. Fewer than batch.size() means that the
+  /// transmit queue is full: try the rest when writable or later.
+  [[nodiscard]] virtual std::size_t write(std::span<Packet> batch) = 0;
+  /// Whether fd() becomes writable after write() fell short; otherwise the caller tries again
+  /// later.
+  [[nodiscard]] virtual bool signals_writable() const noexcept { return false; }
+
+  [[nodiscard]] virtual const InterfaceCounters& counters() const noexcept = 0;
+};
+
+}  // namespace vtl::iface
