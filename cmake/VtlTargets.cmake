@@ -53,6 +53,7 @@ function(vtl_program name)
   set_target_properties(vtl_program_${name} PROPERTIES OUTPUT_NAME ${name}
     RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/bin)
   target_link_libraries(vtl_program_${name} PRIVATE vtl_flags ${arg_LINK})
+  target_compile_definitions(vtl_program_${name} PRIVATE VTL_VERSION="${PROJECT_VERSION}")
 endfunction()
 
 # vtl_executable(NAME SOURCES... LINK libs...): a program of the tree that is not installed.
@@ -63,15 +64,22 @@ function(vtl_executable name)
   target_link_libraries(${name} PRIVATE vtl_flags ${arg_LINK})
 endfunction()
 
-# vtl_test(NAME LABEL label TIMEOUT seconds SOURCES... LINK libs...): one googletest program, one
-# ctest entry. Labels choose suites: unit, script, property, sim, fuzz, netns, interop, install.
+# vtl_test(NAME LABEL label TIMEOUT seconds SOURCES... LINK libs... NEEDS targets...): one googletest
+# program, one ctest entry. Labels choose suites: unit, script, property, sim, fuzz, netns, interop,
+# install. NEEDS names programs that the test runs, e.g. vtl_program_vtl (build folder's bin/vtl).
+# SERIAL: nothing else runs beside it. In the code VTL_SANITIZED is 1 in a sanitised build, where a
+# long test may take less of the same.
 function(vtl_test name)
-  cmake_parse_arguments(arg "SERIAL" "LABEL;TIMEOUT" "SOURCES;LINK" ${ARGN})
+  cmake_parse_arguments(arg "SERIAL" "LABEL;TIMEOUT" "SOURCES;LINK;NEEDS" ${ARGN})
   add_executable(${name} ${arg_SOURCES})
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests)
   target_link_libraries(${name} PRIVATE vtl_flags GTest::gtest GTest::gmock ${arg_LINK})
   target_compile_definitions(${name} PRIVATE
-    VTL_SOURCE_DIR="${PROJECT_SOURCE_DIR}" VTL_BINARY_DIR="${PROJECT_BINARY_DIR}")
+    VTL_SOURCE_DIR="${PROJECT_SOURCE_DIR}" VTL_BINARY_DIR="${PROJECT_BINARY_DIR}"
+    VTL_SANITIZED=$<BOOL:${VTL_SANITIZE}>)
+  if(arg_NEEDS)
+    add_dependencies(${name} ${arg_NEEDS})
+  endif()
   add_test(NAME ${name} COMMAND ${name})
   if(NOT arg_TIMEOUT)
     set(arg_TIMEOUT 120)
