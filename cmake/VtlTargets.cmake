@@ -71,12 +71,16 @@ endfunction()
 # long test may take less of the same.
 function(vtl_test name)
   cmake_parse_arguments(arg "SERIAL" "LABEL;TIMEOUT" "SOURCES;LINK;NEEDS" ${ARGN})
+  set(sanitized 0)
+  if(VTL_SANITIZE)
+    set(sanitized 1)
+  endif()
   add_executable(${name} ${arg_SOURCES})
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests)
   target_link_libraries(${name} PRIVATE vtl_flags GTest::gtest GTest::gmock ${arg_LINK})
   target_compile_definitions(${name} PRIVATE
     VTL_SOURCE_DIR="${PROJECT_SOURCE_DIR}" VTL_BINARY_DIR="${PROJECT_BINARY_DIR}"
-    VTL_SANITIZED=$<BOOL:${VTL_SANITIZE}>)
+    VTL_SANITIZED=${sanitized})
   if(arg_NEEDS)
     add_dependencies(${name} ${arg_NEEDS})
   endif()
