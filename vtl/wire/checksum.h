@@ -37,6 +37,14 @@ class ChecksumSum {
 [[nodiscard]] ChecksumSum pseudo_header_sum(const IpAddress& source, const IpAddress& destination,
                                             IpProtocol protocol, std::uint32_t length) noexcept;
 
+/// The checksum of a TCP, UDP, ICMPv4 or ICMPv6 segment, ready to be stored. `segment`: header,
+/// with its checksum field 0, and payload. ICMPv4 has no pseudo-header; a UDP checksum that comes
+/// out as 0 is 0xffff (RFC 768). Over a segment whose field holds a right checksum the result is 0
+/// (for UDP 0xffff).
+[[nodiscard]] std::uint16_t transport_checksum(const IpAddress& source,
+                                               const IpAddress& destination, IpProtocol protocol,
+                                               Bytes segment) noexcept;
+
 /// RFC 1624 equation 3: the checksum after a 16-bit word changed from `before` to `after`.
 [[nodiscard]] std::uint16_t checksum_update(std::uint16_t checksum, std::uint16_t before,
                                             std::uint16_t after) noexcept;

@@ -24,6 +24,9 @@ enum class IpProtocol : std::uint8_t {
   kDestinationOptions = 60,
 };
 
+/// "tcp", "icmp6"; "proto-132" for one without a name here.
+[[nodiscard]] std::string to_string(IpProtocol protocol);
+
 struct FlowKey {
   SocketAddress source;
   SocketAddress destination;

@@ -75,7 +75,7 @@ struct TcpFields {
   [[nodiscard]] std::size_t size() const noexcept;
   /// Writes the header, checksum 0, to the front of `out`, which holds at least size() octets.
   /// Options are laid out as receivers' fast paths expect: NOP NOP before timestamps and before
-  /// SACK.
+  /// SACK. SACK blocks that find no room in the 40 octets of options are left out, the last first.
   void emit(MutableBytes out) const noexcept;
   bool operator==(const TcpFields&) const = default;
 };
@@ -119,6 +119,10 @@ class TcpView {
   Bytes bytes_;
 };
 
+/// "SYN, ACK"; "none" without any.
+[[nodiscard]] std::string to_string(TcpFlags flags);
+/// "mss 1460, wscale 7"; empty without any.
+[[nodiscard]] std::string to_string(const TcpOptions& options);
 /// "4000 > 80 [SYN, ACK] seq 1 ack 2 win 65535 <mss 1460, wscale 7>".
 [[nodiscard]] std::string to_string(const TcpFields& fields);
 
