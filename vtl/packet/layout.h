@@ -3,7 +3,9 @@
 // parse_layout() walks Ethernet, up to two VLAN tags, ARP or IP with its options and extension
 // headers, to the transport header, checking every length on the way; what it cannot vouch for it
 // does not claim. A frame with a malformed header has `error` set and the offsets of what came
-// before it. Unknown EtherTypes and protocols are no error: they have no deeper layer.
+// before it. Unknown EtherTypes and protocols are no error: they have no deeper layer (a third VLAN
+// tag is such an EtherType). An IPv6 extension header that is not read here is one: nobody can say
+// what follows it.
 // Thread rule: values.
 #pragma once
 
@@ -19,10 +21,15 @@ namespace vtl {
 enum class NetworkKind : std::uint8_t { kOther, kArp, kIpv4, kIpv6 };
 enum class TransportKind : std::uint8_t { kNone, kTcp, kUdp, kIcmpv4, kIcmpv6, kOther };
 
+/// More IPv6 extension headers than this are malformed (RFC 8504 section 5.3 lets a host bound
+/// them).
+inline constexpr unsigned kMaxIpv6Extensions = 8;
+
 struct Layout {
   NetworkKind network = NetworkKind::kOther;
   TransportKind transport = TransportKind::kNone;
   /// Any fragment of a larger IP packet, the first included. Later fragments have no transport.
+  /// An IPv6 atomic fragment (RFC 6946) is the whole packet and none.
   bool is_fragment = false;
   bool is_first_fragment = false;
   std::uint8_t vlan_tags = 0;

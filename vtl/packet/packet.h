@@ -12,9 +12,8 @@
 // the present bytes: whoever changes header bytes calls headers_changed().
 #pragma once
 
+#include <cassert>
 #include <cstdint>
-#include <memory>
-#include <optional>
 #include <utility>
 #include <vector>
 
@@ -64,8 +63,24 @@ struct PacketMeta {
 class PacketPool;
 
 namespace internal {
-/// A buffer's header; the octets follow it. Owned by a PacketPool.
-struct Buffer;
+
+/// A buffer's header; `capacity` octets follow it. Owned by a PacketPool.
+struct alignas(64) Buffer {
+  PacketPool* pool = nullptr;
+  Buffer* next_free = nullptr;
+  std::uint32_t begin = 0;
+  std::uint32_t size = 0;
+  std::uint32_t capacity = 0;
+  bool large = false;
+  mutable bool layout_known = false;
+  PacketMeta meta;
+  mutable Layout layout;
+
+  [[nodiscard]] std::uint8_t* octets() noexcept {
+    return reinterpret_cast<std::uint8_t*>(this) + sizeof(Buffer);
+  }
+};
+
 }  // namespace internal
 
 class Packet {
@@ -86,72 +101,100 @@ class Packet {
 
   explicit operator bool() const noexcept { return buffer_ != nullptr; }
   /// Gives the buffer back to its pool now.
-  void reset() noexcept;
+  inline void reset() noexcept;
 
-  [[nodiscard]] Bytes bytes() const noexcept;
+  [[nodiscard]] Bytes bytes() const noexcept { return {data(), buffer_->size}; }
   /// To write. Whoever writes into headers calls headers_changed() afterwards.
-  [[nodiscard]] MutableBytes mutable_bytes() noexcept;
-  [[nodiscard]] std::size_t size() const noexcept;
-  [[nodiscard]] std::size_t headroom() const noexcept;
-  [[nodiscard]] std::size_t tailroom() const noexcept;
+  [[nodiscard]] MutableBytes mutable_bytes() noexcept { return {data(), buffer_->size}; }
+  [[nodiscard]] std::size_t size() const noexcept { return buffer_->size; }
+  [[nodiscard]] std::size_t headroom() const noexcept { return buffer_->begin; }
+  [[nodiscard]] std::size_t tailroom() const noexcept {
+    return buffer_->capacity - buffer_->begin - buffer_->size;
+  }
 
-  /// Grows the front by n <= headroom() octets, uninitialised.
+  /// Grows the front by n <= headroom() octets, uninitialised. Offsets in the metadata
+  /// (partial checksum, GSO header length) count from the front: this moves them along.
   void push_front(std::size_t n) noexcept;
-  /// Cuts n <= size() octets off the front.
+  /// Cuts n <= size() octets off the front; offsets in the metadata move along.
   void pull_front(std::size_t n) noexcept;
   /// Sets the size; growth is uninitialised and at most tailroom().
-  void resize(std::size_t n) noexcept;
+  void resize(std::size_t n) noexcept {
+    assert(n <= size() + tailroom());
+    buffer_->size = static_cast<std::uint32_t>(n);
+    buffer_->layout_known = false;
+  }
 
-  [[nodiscard]] PacketMeta& meta() noexcept;
-  [[nodiscard]] const PacketMeta& meta() const noexcept;
+  [[nodiscard]] PacketMeta& meta() noexcept { return buffer_->meta; }
+  [[nodiscard]] const PacketMeta& meta() const noexcept { return buffer_->meta; }
 
   /// Where the headers are: parsed at the first call, then cached.
-  [[nodiscard]] const Layout& layout() const noexcept;
+  [[nodiscard]] const Layout& layout() const noexcept {
+    if (!buffer_->layout_known) {
+      buffer_->layout = parse_layout(bytes(), buffer_->meta.gso.is_super());
+      buffer_->layout_known = true;
+    }
+    return buffer_->layout;
+  }
   /// Forgets the cached layout.
-  void headers_changed() noexcept;
+  void headers_changed() noexcept { buffer_->layout_known = false; }
 
   /// The pool that the buffer belongs to; derivative packets come from it.
-  [[nodiscard]] PacketPool& pool() const noexcept;
+  [[nodiscard]] PacketPool& pool() const noexcept { return *buffer_->pool; }
 
  private:
   friend class PacketPool;
   explicit Packet(internal::Buffer* buffer) noexcept : buffer_(buffer) {}
+  [[nodiscard]] std::uint8_t* data() const noexcept { return buffer_->octets() + buffer_->begin; }
   internal::Buffer* buffer_ = nullptr;
 };
 
-/// Buffers for the packets of one worker, in two size classes with a bound on their sum.
-/// Thread rule: one thread. Must outlive its packets.
+/// Buffers for the packets of one worker, in two size classes with a bound on their sum. Released
+/// buffers wait in free lists, the last used first; beyond kMaxFreeBytes a class they go back to
+/// the heap. Thread rule: one thread. Must outlive its packets.
 class PacketPool {
  public:
   struct Limits {
     std::size_t max_bytes = std::size_t{512} << 20;  ///< of buffer memory in use at once
   };
+  /// Memory that each of the two free lists may hold.
+  static constexpr std::size_t kMaxFreeBytes = std::size_t{64} << 20;
+
   PacketPool() : PacketPool(Limits{}) {}
-  explicit PacketPool(Limits limits);
+  explicit PacketPool(Limits limits) : limits_(limits) {}
   ~PacketPool();
   PacketPool(const PacketPool&) = delete;
   PacketPool& operator=(const PacketPool&) = delete;
 
   /// A packet of `size` uninitialised octets with `headroom` in front, from the smallest class that
-  /// holds both. Empty when the pool is at its bound; the caller counts kNoPacketBuffer.
+  /// holds both. Empty when the pool is at its bound (the caller counts kNoPacketBuffer) or no
+  /// class is that large.
   [[nodiscard]] Packet allocate(std::size_t size, std::size_t headroom = kPacketHeadroom);
-  /// A packet holding a copy of `frame`.
+  /// A packet holding a copy of `frame`; empty as for allocate().
   [[nodiscard]] Packet copy_of(Bytes frame);
   /// A copy of `packet`, metadata included, in the smallest class that holds it: to keep a small
-  /// frame that was read into a large buffer, or to send one frame two ways.
+  /// frame that was read into a large buffer, or to send one frame two ways. Empty as for
+  /// allocate().
   [[nodiscard]] Packet clone(const Packet& packet);
 
+  /// Buffer memory held by live packets, headers included.
   [[nodiscard]] std::size_t bytes_in_use() const noexcept { return in_use_; }
 
  private:
   friend class Packet;
+  struct FreeList {
+    internal::Buffer* first = nullptr;
+    std::size_t count = 0;
+  };
   void release(internal::Buffer* buffer) noexcept;
   Limits limits_;
   std::size_t in_use_ = 0;
-  internal::Buffer* free_small_ = nullptr;
-  internal::Buffer* free_large_ = nullptr;
-  std::size_t free_large_count_ = 0;
+  FreeList small_;
+  FreeList large_;
 };
+
+inline void Packet::reset() noexcept {
+  if (buffer_ != nullptr) buffer_->pool->release(std::exchange(buffer_, nullptr));
+}
 
 /// Packets that travel together. Bounded by kMaxBatch where interfaces fill it.
 using Batch = std::vector<Packet>;
