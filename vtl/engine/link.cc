@@ -1,0 +1,257 @@
+#include "vtl/engine/link.h"
+
+#include <algorithm>
+#include <cassert>
+#include <utility>
+
+namespace vtl::engine {
+namespace {
+
+// Two services that answer each other at once must not hold the worker.
+constexpr int kFlushRounds = 8;
+
+void remove_empty(Batch& batch) {
+  const auto first = std::find_if(batch.begin(), batch.end(), [](const Packet& p) { return !p; });
+  if (first == batch.end()) return;
+  batch.erase(std::remove_if(first, batch.end(), [](const Packet& p) { return !p; }), batch.end());
+}
+
+}  // namespace
+
+// One service in its place of the chain: the context it sees.
+class Link::Slot final : public ServiceContext {
+ public:
+  Slot(Link& link, std::uint32_t index, std::unique_ptr<Service> made)
+      : service(std::move(made)),
+        link_(link),
+        index_(index),
+        rng_(link.setup_.seed + 0x9e3779b97f4a7c15ULL * (index + 1) +
+             0xd1b54a32d192ed03ULL * (link.worker_.worker() + 1)) {}
+
+  Reactor& reactor() noexcept override { return link_.worker_; }
+  PacketPool& pool() noexcept override { return link_.worker_.pool(); }
+  Rng& rng() noexcept override { return rng_; }
+  const std::string& link_name() const noexcept override { return link_.setup_.name; }
+  std::uint32_t workers() const noexcept override { return link_.setup_.workers; }
+
+  void emit(Direction direction, Packet packet) override {
+    link_.emit(direction, direction == Direction::kOutbound ? index_ + 1 : index_,
+               std::move(packet));
+  }
+
+  void drop(Packet packet, DropReason reason) override {
+    drops.add(reason);
+    packet.reset();
+  }
+
+  std::size_t mtu(Direction direction) const noexcept override {
+    (void)direction;  // a frame from the one must fit the other
+    const auto& s = link_.setup_;
+    const std::size_t guest = s.guest_interface->capabilities().mtu;
+    return s.network_interface == nullptr
+               ? guest
+               : std::min(guest, s.network_interface->capabilities().mtu);
+  }
+
+  wire::MacAddress interface_mac(Direction direction) const noexcept override {
+    const auto& s = link_.setup_;
+    const auto* interface =
+        direction == Direction::kOutbound ? s.network_interface : s.guest_interface;
+    return interface == nullptr ? wire::MacAddress{} : interface->mac();
+  }
+
+  transport::Transport* peer(std::string_view name) noexcept override {
+    return link_.setup_.find_peer ? link_.setup_.find_peer(name) : nullptr;
+  }
+
+  std::unique_ptr<Service> service;
+  DropCounters drops;
+
+ private:
+  Link& link_;
+  const std::uint32_t index_;
+  Rng rng_;
+};
+
+Link::Link(Worker& worker, LinkSetup setup) : worker_(worker), setup_(std::move(setup)) {
+  assert(setup_.guest != nullptr && setup_.guest_interface != nullptr);
+  assert((setup_.network == nullptr) == (setup_.network_interface == nullptr));
+  for (const auto direction : {Direction::kOutbound, Direction::kInbound}) {
+    auto& entry = entries_[static_cast<std::size_t>(direction)];
+    entry.link = this;
+    entry.direction = direction;
+    pending_[static_cast<std::size_t>(direction)].resize(1);
+  }
+}
+
+Link::~Link() {
+  close();
+}
+
+void Link::add_service(std::unique_ptr<Service> service) {
+  slots_.push_back(std::make_unique<Slot>(*this, services(), std::move(service)));
+  for (auto& boundaries : pending_) boundaries.resize(slots_.size() + 1);
+}
+
+void Link::start() {
+  for (auto& slot : slots_) slot->service->start(*slot);
+}
+
+void Link::stop(std::function<void()> done) {
+  struct Waiting {
+    std::size_t left;
+    std::function<void()> done;
+    void one_less() {
+      if (--left == 0) done();
+    }
+  };
+  // Counts one more than the services, so that `done` is called once also when there are none. A
+  // service that calls back late, after close(), finds its own reference alive.
+  auto waiting = std::make_shared<Waiting>(Waiting{slots_.size() + 1, std::move(done)});
+  for (auto& slot : slots_) slot->service->stop([waiting] { waiting->one_less(); });
+  waiting->one_less();
+}
+
+void Link::close() {
+  if (closing_) return;
+  run_turn();
+  closing_ = true;
+  for (auto& slot : slots_) slot->service.reset();
+  for (auto& boundaries : pending_) {
+    for (auto& batch : boundaries) {
+      counters_.drops.add(DropReason::kLinkStopping, batch.size());
+      batch.clear();
+    }
+  }
+  taps_.clear();
+}
+
+const Service& Link::service(std::uint32_t i) const noexcept {
+  return *slots_[i]->service;
+}
+
+const DropCounters& Link::service_drops(std::uint32_t i) const noexcept {
+  return slots_[i]->drops;
+}
+
+void Link::list_flows(std::vector<FlowInfo>& out) const {
+  const std::size_t before = out.size();
+  for (const auto& slot : slots_) {
+    if (slot->service != nullptr) slot->service->list_flows(out);
+  }
+  if (observer_ != nullptr) observer_->list_flows(out);
+  for (std::size_t i = before; i < out.size(); ++i) {
+    out[i].link = setup_.name;
+    out[i].worker = worker_.worker();
+  }
+}
+
+void Link::enter(Direction direction, Batch& batch) {
+  auto& way = counters_.ways[static_cast<std::size_t>(direction)];
+  std::size_t bytes = 0;
+  for (const auto& packet : batch) bytes += packet.size();
+  way.frames.add(batch.size());
+  way.bytes.add(bytes);
+  if (closing_) {
+    counters_.drops.add(DropReason::kLinkStopping, batch.size());
+    batch.clear();
+    return;
+  }
+  if (observer_ != nullptr && direction == Direction::kInbound) {
+    observer_->observe(direction, batch, worker_.now());
+  }
+  run(direction, direction == Direction::kOutbound ? 0 : services(), batch);
+}
+
+void Link::run(Direction direction, std::uint32_t boundary, Batch& batch) {
+  const bool outbound = direction == Direction::kOutbound;
+  const std::uint32_t edge = outbound ? services() : 0;
+  while (!batch.empty()) {
+    if (!taps_.empty()) show_taps(direction, boundary, batch);
+    if (boundary == edge) break;
+    const std::uint32_t next = outbound ? boundary + 1 : boundary - 1;
+    flush_boundary(direction, next);  // what was emitted before this batch goes before it
+    auto& slot = *slots_[outbound ? boundary : next];
+    slot.service->process(direction, batch);
+    remove_empty(batch);
+    auto& emitted = pending(direction, next);
+    if (!emitted.empty()) {
+      std::move(emitted.begin(), emitted.end(), std::back_inserter(batch));
+      emitted.clear();
+    }
+    boundary = next;
+  }
+  if (!batch.empty()) leave(direction, batch);
+  batch.clear();
+}
+
+void Link::leave(Direction direction, Batch& batch) {
+  if (observer_ != nullptr && direction == Direction::kOutbound) {
+    observer_->observe(direction, batch, worker_.now());
+  }
+  FrameSink* sink = direction == Direction::kOutbound ? setup_.network : setup_.guest;
+  if (sink == nullptr) {
+    counters_.drops.add(DropReason::kNoRoute, batch.size());
+    batch.clear();
+    return;
+  }
+  sink->push(batch);
+}
+
+void Link::emit(Direction direction, std::uint32_t boundary, Packet packet) {
+  assert(packet);
+  if (closing_) {
+    // The services beyond may be gone already.
+    Batch last;
+    last.push_back(std::move(packet));
+    leave(direction, last);
+    return;
+  }
+  pending(direction, boundary).push_back(std::move(packet));
+  worker_.schedule(*this);
+}
+
+void Link::flush_boundary(Direction direction, std::uint32_t boundary) {
+  auto& waiting = pending(direction, boundary);
+  if (waiting.empty()) return;
+  Batch work;
+  work.swap(waiting);
+  run(direction, boundary, work);
+  if (waiting.empty()) waiting.swap(work);  // keep its memory
+}
+
+void Link::run_turn() {
+  if (closing_) return;
+  for (int round = 0; round < kFlushRounds; ++round) {
+    bool any = false;
+    const std::uint32_t n = services();
+    // Nearest to the edge first, so that what was emitted earlier stays ahead.
+    for (std::uint32_t i = 0; i <= n; ++i) {
+      for (const auto direction : {Direction::kOutbound, Direction::kInbound}) {
+        const std::uint32_t boundary = direction == Direction::kOutbound ? n - i : i;
+        any = any || !pending(direction, boundary).empty();
+        flush_boundary(direction, boundary);
+      }
+    }
+    if (!any) return;
+  }
+  worker_.schedule(*this);
+}
+
+std::uint32_t Link::add_tap(std::uint32_t boundary, TapFunction tap) {
+  assert(boundary <= services());
+  taps_.push_back(Tap{next_tap_, boundary, std::move(tap)});
+  return next_tap_++;
+}
+
+void Link::remove_tap(std::uint32_t id) {
+  std::erase_if(taps_, [id](const Tap& tap) { return tap.id == id; });
+}
+
+void Link::show_taps(Direction direction, std::uint32_t boundary, const Batch& batch) {
+  for (const auto& tap : taps_) {
+    if (tap.boundary == boundary) tap.function(direction, boundary, batch);
+  }
+}
+
+}  // namespace vtl::engine

@@ -1,0 +1,148 @@
+#include "vtl/engine/share.h"
+
+#include <fmt/format.h>
+
+namespace vtl::engine {
+
+Engine::Share::Share(const EngineConfig& c, const Placement& p, std::unique_ptr<Worker> w,
+                     std::uint64_t s)
+    : config(c), placement(p), worker(std::move(w)), seed(s) {
+  ports.resize(config.interfaces.size());
+  hubs.resize(config.interfaces.size());
+  peers.resize(config.peers.size());
+  links.resize(config.links.size());
+  made_.resize(config.links.size());
+}
+
+void Engine::Share::make_services() {
+  for (std::size_t i = 0; i < config.links.size(); ++i) {
+    if (!runs(placement.links[i])) continue;
+    for (const auto& factory : config.links[i].services) {
+      made_[i].services.push_back(factory(worker->worker()));
+    }
+    if (config.links[i].observer) made_[i].observer = config.links[i].observer(worker->worker());
+  }
+}
+
+Outcome<void> Engine::Share::open_interface(std::size_t i) {
+  const auto& range = placement.interfaces[i];
+  const auto& named = config.interfaces[i];
+  auto opened = named.open(worker->worker() - range.first, range.count);
+  if (!opened) {
+    return fail(fmt::format("interface '{}': {}", named.name, opened.error().message));
+  }
+  ports[i] = std::make_unique<Port>(*worker, named.name, std::move(*opened), config.port);
+  return {};
+}
+
+Outcome<void> Engine::Share::open() {
+  for (std::size_t i = 0; i < ports.size(); ++i) {
+    if (!runs(placement.interfaces[i])) continue;
+    if (auto opened = open_interface(i); !opened) return opened;
+    if (placement.sharing[i] > 1) hubs[i] = std::make_unique<Hub>(*worker, *ports[i]);
+  }
+  for (std::size_t i = 0; i < peers.size(); ++i) {
+    auto opened = config.peers[i].open(*worker, config.workers);
+    if (!opened) {
+      return fail(fmt::format("peer '{}': {}", config.peers[i].name, opened.error().message));
+    }
+    peers[i] = std::move(*opened);
+  }
+  for (std::size_t i = 0; i < links.size(); ++i) {
+    if (runs(placement.links[i])) make_link(i);
+  }
+  return {};
+}
+
+void Engine::Share::make_link(std::size_t i) {
+  Port& guest = *ports[placement.guest[i]];
+  LinkSetup setup;
+  setup.name = config.links[i].name;
+  setup.workers = placement.links[i].count;
+  setup.seed = seed + 0xbf58476d1ce4e5b9ULL * (i + 1);
+  setup.guest = &guest;
+  setup.guest_interface = &guest.interface();
+  setup.find_peer = [this](std::string_view name) { return find_peer(name); };
+  const std::size_t network = placement.network[i];
+  FrameSink* place = nullptr;
+  if (network != Placement::kNone) {
+    Port& uplink = *ports[network];
+    setup.network_interface = &uplink.interface();
+    uplink.add_feeder(guest);
+    if (hubs[network] != nullptr) {
+      place = &hubs[network]->add_place();
+      setup.network = place;
+    } else {
+      setup.network = &uplink;
+      guest.add_feeder(uplink);
+    }
+  }
+  links[i] = std::make_unique<Link>(*worker, std::move(setup));
+  if (place != nullptr) hubs[network]->attach(*place, *links[i]);
+  for (auto& service : made_[i].services) links[i]->add_service(std::move(service));
+  if (made_[i].observer != nullptr) links[i]->set_observer(std::move(made_[i].observer));
+}
+
+transport::Transport* Engine::Share::find_peer(std::string_view name) const {
+  for (std::size_t i = 0; i < peers.size(); ++i) {
+    if (config.peers[i].name == name) return peers[i].get();
+  }
+  return nullptr;
+}
+
+void Engine::Share::start() {
+  for (auto& link : links) {
+    if (link != nullptr) link->start();
+  }
+  const auto closed = [this](std::size_t i) {
+    return [this, i] {
+      if (config.on_interface_closed) config.on_interface_closed(config.interfaces[i].name);
+    };
+  };
+  for (std::size_t i = 0; i < links.size(); ++i) {
+    if (links[i] == nullptr) continue;
+    const std::size_t guest = placement.guest[i];
+    ports[guest]->start(links[i]->entry(Direction::kOutbound), closed(guest));
+    const std::size_t network = placement.network[i];
+    if (network != Placement::kNone && hubs[network] == nullptr) {
+      ports[network]->start(links[i]->entry(Direction::kInbound), closed(network));
+    }
+  }
+  for (std::size_t i = 0; i < hubs.size(); ++i) {
+    if (hubs[i] != nullptr) ports[i]->start(hubs[i]->from_uplink(), closed(i));
+  }
+}
+
+void Engine::Share::stop(std::function<void()> done) {
+  auto left = std::make_shared<std::size_t>(1);
+  auto one_less = [left, done = std::move(done)] {
+    if (--*left == 0) done();
+  };
+  for (auto& link : links) {
+    if (link == nullptr) continue;
+    ++*left;
+    link->stop(one_less);
+  }
+  one_less();
+}
+
+void Engine::Share::close() {
+  for (auto& port : ports) {
+    if (port != nullptr) port->stop_reading();
+  }
+  // The services first: what their destructors still say leaves through the ports, and their
+  // streams end before the transports do.
+  for (auto& link : links) {
+    if (link != nullptr) link->close();
+  }
+  for (auto& port : ports) {
+    if (port != nullptr) port->flush();
+  }
+  made_.clear();
+  peers.clear();
+  links.clear();
+  hubs.clear();
+  ports.clear();
+}
+
+}  // namespace vtl::engine
