@@ -20,7 +20,7 @@ struct IperfRun {
   int streams = 1;
   bool reverse = false;    ///< the server sends
   int seconds = 5;         ///< 1 to 3600
-  std::string congestion;  ///< of the sender; empty: the namespace's own
+  std::string congestion{};  ///< of the sender; empty: the namespace's own
 };
 /// The client's command line.
 [[nodiscard]] std::vector<std::string> client_command(const IperfRun& run);

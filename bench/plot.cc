@@ -28,7 +28,7 @@ constexpr std::array<Style, 8> kStyles{{{"#7f7f7f", 4},
                                         {"#000000", 13}}};
 
 /// In gnuplot's double quotes.
-std::string quoted(std::string_view text) {
+std::string in_quotes(std::string_view text) {
   std::string out = "\"";
   for (const char letter : text) {
     if (letter == '"' || letter == '\\') out += '\\';
@@ -56,7 +56,7 @@ std::string plot_command(const Panel& panel, std::size_t p) {
     if (panel.series[s].points.empty()) continue;
     const Style& style = kStyles[s % kStyles.size()];
     curves.push_back(fmt::format("$p{}s{} with linespoints lw 2 ps 1.1 lc rgb '{}' pt {} title {}",
-                                 p, s, style.colour, style.shape, quoted(panel.series[s].name)));
+                                 p, s, style.colour, style.shape, in_quotes(panel.series[s].name)));
   }
   return curves.empty() ? "plot NaN notitle\n" : fmt::format("plot {}\n", fmt::join(curves, ", "));
 }
@@ -91,18 +91,18 @@ std::string gnuplot_script(const Plot& plot, PlotFormat format, const std::files
                              : "pngcairo size {},480 background rgb 'white' font 'sans,11'";
   std::string out = data_blocks(plot);
   out += fmt::format("set terminal {}\n", fmt::format(fmt::runtime(terminal), 560 * columns));
-  out += fmt::format("set output {}\n", quoted(file.string()));
+  out += fmt::format("set output {}\n", in_quotes(file.string()));
   out +=
-      fmt::format("set multiplot layout 1,{} title {} noenhanced\n", columns, quoted(plot.title));
+      fmt::format("set multiplot layout 1,{} title {} noenhanced\n", columns, in_quotes(plot.title));
   out += "set border 3\nset tics nomirror out\nset grid ytics lc rgb '#dddddd'\n";
   out +=
       "set key bottom left box lc rgb '#cccccc' opaque noenhanced\nset offsets graph 0.03, 0.03, "
       "0, 0\n";
-  out += fmt::format("set xlabel {} noenhanced\nset ylabel {} noenhanced\n", quoted(plot.x_label),
-                     quoted(plot.y_label));
+  out += fmt::format("set xlabel {} noenhanced\nset ylabel {} noenhanced\n", in_quotes(plot.x_label),
+                     in_quotes(plot.y_label));
   out += fmt::format("set yrange [0:{}]\n", highest(plot) * 1.08);
   for (std::size_t p = 0; p < plot.panels.size(); ++p) {
-    out += fmt::format("set title {} noenhanced\n", quoted(plot.panels[p].title));
+    out += fmt::format("set title {} noenhanced\n", in_quotes(plot.panels[p].title));
     out += plot_command(plot.panels[p], p);
     out += "unset key\n";
   }
