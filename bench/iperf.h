@@ -18,8 +18,8 @@ struct IperfRun {
   std::string server;  ///< address
   int port = 5201;
   int streams = 1;
-  bool reverse = false;    ///< the server sends
-  int seconds = 5;         ///< 1 to 3600
+  bool reverse = false;      ///< the server sends
+  int seconds = 5;           ///< 1 to 3600
   std::string congestion{};  ///< of the sender; empty: the namespace's own
 };
 /// The client's command line.

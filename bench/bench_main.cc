@@ -1,0 +1,97 @@
+// vtl-bench: the experiments. `vtl-bench bridge`, `vtl-bench wan`; --help tells the options.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+
+#include "bench/bridge_bench.h"
+#include "bench/frames.h"
+#include "bench/options.h"
+#include "bench/table.h"
+#include "lab/sandbox.h"
+
+namespace vtl::bench {
+namespace {
+
+int failed(const Error& error) {
+  fmt::print(stderr, "vtl-bench: {}\n", error.message);
+  return 1;
+}
+
+void add_common(CLI::App& command, BenchOptions& options, const std::vector<std::string>& cases) {
+  command.add_option("--json", options.json_file, "write the figures to this file");
+  command.add_flag("--quick", options.quick, "within 50 seconds: short runs, fewer points");
+  command.add_option("--seconds", options.seconds, "of every transfer")->check(CLI::Range(1, 600));
+  command.add_option("--repeat", options.repeat, "times; the median is told")
+      ->check(CLI::Range(1, 99));
+  command.add_option("--case", options.cases, "only these cases")->check(CLI::IsMember(cases));
+}
+
+int tell(const Results& results, const std::string& table, const BenchOptions& options) {
+  fmt::print("\n{}", table);
+  for (const std::string& note : results.notes()) fmt::print("note: {}\n", note);
+  if (options.json_file.empty()) return 0;
+  if (auto written = results.write_json(options.json_file); !written)
+    return failed(written.error());
+  return 0;
+}
+
+int run_bridge(BenchOptions options) {
+  lab::enter_sandbox();
+  const auto results = run_bridge_bench(options);
+  if (!results) return failed(results.error());
+  return tell(*results, bridge_table(*results, look_of(stdout)), options);
+}
+
+int send(const FrameRun& run) {
+  const auto report = send_frames(run);
+  if (!report) return failed(report.error());
+  fmt::print("{}\n", to_line(*report));
+  return 0;
+}
+
+int receive(std::uint16_t port) {
+  const auto received = receive_frames(port);
+  return received ? 0 : failed(received.error());
+}
+
+int run(int argc, char** argv) {
+  CLI::App app{"The experiments of VTL: what it costs, what it gains"};
+  app.require_subcommand(1);
+  BenchOptions options;
+  FrameRun frames;
+  int code = 0;
+
+  CLI::App* bridge = app.add_subcommand("bridge", "what standing under a guest costs");
+  add_common(*bridge, options, bridge_cases());
+  bridge->add_option("--frames", options.frames, "small frames a case")
+      ->check(CLI::Range(1000U, 100'000'000U));
+
+  // What the bridge experiment runs on its hosts.
+  CLI::App* sender = app.add_subcommand("send-frames")->group("");
+  sender->add_option("server", frames.server)->required();
+  sender->add_option("port", frames.port)->required();
+  sender->add_option("count", frames.count)->required();
+  CLI::App* receiver = app.add_subcommand("receive-frames")->group("");
+  receiver->add_option("port", frames.port)->required();
+
+  bridge->callback([&] {
+    if (options.quick && bridge->count("--seconds") == 0) options.seconds = 1;
+    if (options.quick && bridge->count("--frames") == 0) options.frames = 60'000;
+    code = run_bridge(options);
+  });
+  sender->callback([&] { code = send(frames); });
+  receiver->callback([&] { code = receive(frames.port); });
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
+  return code;
+}
+
+}  // namespace
+}  // namespace vtl::bench
+
+int main(int argc, char** argv) {
+  return vtl::bench::run(argc, argv);
+}

@@ -1,0 +1,107 @@
+#include "bench/vtl_host.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <climits>
+
+#include "bench/results.h"
+
+namespace vtl::bench {
+namespace {
+
+constexpr Duration kStartBound = 15s;
+constexpr const char* kKey = "the experiments' own key, of no worth elsewhere";
+
+std::string two_devices(const std::string& type, const std::string& guest,
+                        const std::string& network) {
+  return fmt::format(R"(interfaces:
+  guest:   {{ type: {0}, device: {1} }}
+  network: {{ type: {0}, device: {2} }}
+)",
+                     type, guest, network);
+}
+
+}  // namespace
+
+std::uint64_t PathSettings::bandwidth_delay_product() const {
+  return static_cast<std::uint64_t>(rate_mbit) * 125 * static_cast<std::uint64_t>(rtt_ms);
+}
+
+std::uint64_t PathSettings::window() const {
+  return std::max<std::uint64_t>(std::uint64_t{4} << 20, 2 * bandwidth_delay_product());
+}
+
+std::string wan_config(const PathSettings& path) {
+  const std::string direction =
+      fmt::format("{{ delay: {}us, rate: {}mbit, queue: {}ms, loss: {}% }}", path.rtt_ms * 500,
+                  path.rate_mbit, std::max(10, path.rtt_ms), path.loss * 100);
+  return two_devices("af_packet", "a0", "b0") + fmt::format(R"(links:
+  - name: wan
+    guest: guest
+    network: network
+    services:
+      - impair: {{ both: {} }}
+)",
+                                                            direction);
+}
+
+std::string bridge_config(const BridgeSettings& bridge) {
+  return two_devices(bridge.interface_type, "guest0", "wan0") + fmt::format(R"(workers: {}
+links:
+  - name: bridge
+    guest: guest
+    network: network
+)",
+                                                                            bridge.workers);
+}
+
+std::string gateway_config(Carrier carrier, const PathSettings& path, const std::string& local,
+                           const std::string& remote) {
+  return two_devices("af_packet", "guest0", "wan0") +
+         fmt::format(R"(peers:
+  far:
+    transport: {}
+    address: {}
+    port: 9000
+    listen: {}:9000
+    key: "{}"
+    buffer: {}
+links:
+  - name: gateway
+    guest: guest
+    network: network
+    services:
+      - gateway: {{ peer: far, match: tcp, peer_down: refuse }}
+)",
+                     carrier == Carrier::kUdt ? "udt" : "tcp", remote, local, kKey, path.window());
+}
+
+std::filesystem::path own_program() {
+  std::array<char, PATH_MAX> path{};
+  const ssize_t length = readlink("/proc/self/exe", path.data(), path.size() - 1);
+  return length > 0 ? std::filesystem::path(path.data()) : std::filesystem::path();
+}
+
+Outcome<std::filesystem::path> vtl_program() {
+  const std::filesystem::path program = own_program().parent_path() / "vtl";
+  if (std::filesystem::exists(program)) return program;
+  return fail(fmt::format("there is no {}; build it: ./dev build release", program.string()));
+}
+
+Outcome<lab::Process> run_vtl(const lab::Host& host, const std::string& name,
+                              const std::string& config) {
+  const auto program = vtl_program();
+  if (!program) return std::unexpected(program.error());
+  const std::filesystem::path file = host.folder() / fmt::format("{}-{}.yaml", host.name(), name);
+  if (auto written = write_file(file, config); !written) return std::unexpected(written.error());
+  auto process = host.start({.argv = {program->string(), "run", file.string()}, .name = name});
+  if (!process) return process;
+  if (auto ready = process->wait_for_line("running", kStartBound); !ready)
+    return std::unexpected(ready.error());
+  return process;
+}
+
+}  // namespace vtl::bench

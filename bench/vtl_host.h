@@ -1,0 +1,54 @@
+// VTL on the lab's hosts: the configurations that the experiments run, and `vtl run` with them.
+//
+// Thread rule: one thread.
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include "lab/host.h"
+
+namespace vtl::bench {
+
+/// The emulated path of an experiment; the same in both directions.
+struct PathSettings {
+  int rate_mbit = 1000;
+  int rtt_ms = 60;
+  double loss = 0.001;  ///< of each direction's frames, 0 to 1
+  int mtu = 1500;
+
+  /// Octets in flight that fill the path.
+  [[nodiscard]] std::uint64_t bandwidth_delay_product() const;
+  /// Room for a window on the path and what queues before it: 2 products, at least 4 MiB.
+  [[nodiscard]] std::uint64_t window() const;
+};
+
+/// Which program and device type a bridge of VTL uses.
+struct BridgeSettings {
+  std::string interface_type = "af_packet";
+  int workers = 1;
+  bool guest_to_network = true;  ///< carries frames from `guest`
+  bool network_to_guest = true;  ///< carries frames from `network`
+};
+
+/// The WAN: devices a0 and b0 joined by impair.
+[[nodiscard]] std::string wan_config(const PathSettings& path);
+/// A plain bridge over guest0 and wan0.
+[[nodiscard]] std::string bridge_config(const BridgeSettings& bridge);
+
+enum class Carrier : std::uint8_t { kUdt, kTcpBbr };
+/// A gateway over guest0 and wan0 that carries all TCP to the peer at `remote`.
+[[nodiscard]] std::string gateway_config(Carrier carrier, const PathSettings& path,
+                                         const std::string& local, const std::string& remote);
+
+/// Where the `vtl` program is: beside this program.
+[[nodiscard]] Outcome<std::filesystem::path> vtl_program();
+/// Path of this very program.
+[[nodiscard]] std::filesystem::path own_program();
+
+/// Runs `vtl run` with `config` in the host, and waits until it is running.
+[[nodiscard]] Outcome<lab::Process> run_vtl(const lab::Host& host, const std::string& name,
+                                            const std::string& config);
+
+}  // namespace vtl::bench
