@@ -39,7 +39,8 @@ class FolderKeeper : public testing::EmptyTestEventListener {
     std::error_code ignored;
     if (!test.result()->Failed()) {
       std::filesystem::remove_all(folder_, ignored);
-      std::filesystem::remove(root_, ignored);  // when it is empty
+      std::filesystem::remove(root_, ignored);  // when it is empty; so is the next
+      std::filesystem::remove(root_.parent_path(), ignored);
     } else if (std::filesystem::exists(folder_)) {
       fmt::print("kept: {}\n", folder_.string());
     }

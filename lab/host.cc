@@ -297,8 +297,13 @@ Outcome<void> Host::add_bridge(const std::string& bridge, const std::vector<std:
 }
 
 Outcome<void> Host::add_vlan(const std::string& device, std::uint16_t id) {
-  return ip(fmt::format(
+  auto done = ip(fmt::format(
       "link add link {0} name {0}.{1} type vlan id {1}\nlink set dev {0}.{1} up\n", device, id));
+  if (done || done.error().message.find("Unknown device type") == std::string::npos) return done;
+  return fail(fmt::format(
+      "host {}: this kernel has no VLAN devices now: as root outside the lab, modprobe 8021q may "
+      "bring them",
+      name_));
 }
 
 Outcome<Process> Host::start(Program program) const {

@@ -104,7 +104,7 @@ class Host {
   /// A kernel bridge over devices of the host, up, without spanning tree.
   [[nodiscard]] Outcome<void> add_bridge(const std::string& bridge,
                                          const std::vector<std::string>& devices);
-  /// An 802.1Q device `device`.`id`, up.
+  /// An 802.1Q device `device`.`id`, up. Says so where the kernel has none.
   [[nodiscard]] Outcome<void> add_vlan(const std::string& device, std::uint16_t id);
 
   /// Starts a program in the host. Its output files are named HOST-NAME.
