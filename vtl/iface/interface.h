@@ -58,12 +58,16 @@ class Interface {
   /// False while the carrier or the device is down.
   [[nodiscard]] virtual bool is_up() const noexcept { return true; }
 
-  /// Appends up to kMaxBatch frames from `pool` to `batch`, arrival times set to `now`.
+  /// Appends up to kMaxBatch frames from `pool` to `batch`, arrival times set to `now`. An
+  /// interface may keep buffers of the pool between reads: give the same pool each time, and
+  /// destroy the interface before the pool.
   [[nodiscard]] virtual ReadStatus read(PacketPool& pool, Time now, Batch& batch) = 0;
 
   /// Sends from the front of `batch` and returns how many frames it is done with (sent, or dropped
   /// and counted); they are left empty in the batch. Fewer than batch.size() means that the
-  /// transmit queue is full: try the rest when writable or later.
+  /// transmit queue is full: try the rest when writable or later. An empty packet in the batch
+  /// stands for nothing new: it is what a super-frame becomes while some of its segments still wait
+  /// inside for room.
   [[nodiscard]] virtual std::size_t write(std::span<Packet> batch) = 0;
   /// Whether fd() becomes writable after write() fell short; otherwise the caller tries again
   /// later.
