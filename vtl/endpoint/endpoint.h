@@ -7,8 +7,9 @@
 // sent, shutdown() and abort(). One process() call handles a super-frame of up to 64 KiB in one
 // pass; one emitted segment may be a super-frame too, to be cut at `segment_size`.
 //
-// The files, by concern: handshake, receive, send, recovery (retransmission, later SACK and
-// RACK-TLP), timers, congestion. State is one enum with one set_state().
+// The files, by concern: handshake, receive, reassembly, send, recovery (retransmission, later SACK
+// and RACK-TLP), congestion, rtt, timers, stream. State is one enum with one set_state(); see
+// connection.h.
 //
 // Thread rule: one thread.
 // Invariants: SND.UNA <= SND.NXT <= SND.MAX; nothing is sent beyond the peer's window save one
@@ -17,14 +18,15 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
 #include <string_view>
 
 #include "vtl/base/byte_queue.h"
+#include "vtl/base/function_ref.h"
 #include "vtl/base/time.h"
+#include "vtl/endpoint/congestion.h"
 #include "vtl/wire/tcp.h"
 
 namespace vtl::endpoint {
@@ -56,8 +58,6 @@ enum class EndReason : std::uint8_t {
 };
 [[nodiscard]] std::string_view to_string(EndReason reason) noexcept;
 
-enum class Congestion : std::uint8_t { kNewReno, kCubic };
-
 struct Config {
   std::uint16_t mss = 1460;       ///< offered in our SYN; from the interface's MTU
   std::uint8_t window_scale = 7;  ///< offered; 0..14
@@ -81,6 +81,9 @@ struct Config {
   Duration keep_alive_interval = 75s;
   std::uint8_t keep_alive_probes = 9;
   Congestion congestion = Congestion::kCubic;
+  /// Where the buffers' memory comes from, shared by many endpoints; null: the heap. When it is
+  /// spent write() takes less, and the window offered to the peer stays shut.
+  ChunkPool* pool = nullptr;
 };
 
 /// A received segment. The IP layer's ECN field comes along; `segments` tells how many wire
@@ -103,8 +106,8 @@ struct OutSegment {
 };
 
 /// Where dispatch() hands its segments. False: the interface takes no more now; the segment counts
-/// as not sent and dispatch() stops.
-using Emit = std::function<bool(const OutSegment&)>;
+/// as not sent and dispatch() stops. The callable lives during the dispatch() call only.
+using Emit = FunctionRef<bool(const OutSegment&)>;
 
 struct EndpointStats {
   std::uint64_t segments_in = 0, segments_out = 0, bytes_in = 0, bytes_out = 0;
@@ -146,7 +149,7 @@ class Endpoint {
 
   // The three doors.
   void process(const Segment& segment, Time now);
-  void dispatch(Time now, const Emit& emit);
+  void dispatch(Time now, Emit emit);
   /// The next time dispatch() has something to do; kNever when only a segment or a call changes
   /// that.
   [[nodiscard]] Time poll_at(Time now) const noexcept;
@@ -172,6 +175,10 @@ class Endpoint {
   void icmp_error(bool hard, Time now);
   /// Path MTU news: later segments carry at most `mss` octets of payload.
   void limit_mss(std::uint16_t mss, Time now);
+
+  /// In TIME-WAIT: the SYN is surely of a new connection, and this one may be forgotten in its
+  /// favour (RFC 6191, RFC 9293 MAY-2).
+  [[nodiscard]] bool yields_to(const Segment& syn) const noexcept;
 
   [[nodiscard]] State state() const noexcept;
   [[nodiscard]] EndReason end_reason() const noexcept;

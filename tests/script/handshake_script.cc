@@ -1,0 +1,331 @@
+// Opening: RFC 9293 sections 3.5 and 3.10.7.2 to 3.10.7.4, RFC 7323 sections 2 and 3, RFC 6298
+// section 5.
+#include <gtest/gtest.h>
+
+#include "tests/script/script.h"
+
+namespace vtl::endpoint::script {
+namespace {
+
+TEST(ActiveOpen, SynSent_SynAck_Established) {
+  Script s;
+  s.connect().state(State::kSynSent).expect({seg().seq(0).flags("S").mss(1460).win(65535)});
+  s.send(seg().seq(0).flags("SA").ack(1)).expect({seg().seq(1).ack(1).flags("A").len(0)});
+  s.state(State::kEstablished);
+}
+
+TEST(ActiveOpen, SynSent_NoAnswer_SynAgainWithDoubledTimeout) {
+  Config config = plain();
+  config.syn_retries = 2;
+  Script s(config);
+  s.connect().expect({seg().flags("S").fresh()});
+  s.at(1000).expect({seg().seq(0).flags("S").again()});
+  s.at(3000).expect({seg().seq(0).flags("S").again()});
+  s.at(7000).quiet();
+  s.state(State::kClosed).reason(EndReason::kTimedOut);
+  EXPECT_TRUE(s.endpoint().finished());
+}
+
+TEST(ActiveOpen, SynSent_ResetWithAck_Refused) {
+  Script s;
+  s.connect().expect({seg().flags("S")});
+  s.send(seg().seq(0).flags("RA").ack(1)).quiet();
+  s.state(State::kClosed).reason(EndReason::kRefused);
+}
+
+TEST(ActiveOpen, SynSent_ResetWithWrongAck_Ignored) {
+  Script s;
+  s.connect().expect({seg().flags("S")});
+  s.send(seg().seq(0).flags("RA").ack(77)).quiet();
+  s.send(seg().seq(0).flags("R")).quiet();
+  s.state(State::kSynSent);
+}
+
+TEST(ActiveOpen, SynSent_WrongAck_ResetWithThatNumber) {
+  Script s;
+  s.connect().expect({seg().flags("S")});
+  s.send(seg().seq(300).flags("A").ack(77)).expect({seg().seq(77).flags("R")});
+  s.state(State::kSynSent);
+  s.send(seg().seq(0).flags("SA").ack(2)).expect({seg().seq(2).flags("R")});
+  s.state(State::kSynSent);
+}
+
+TEST(ActiveOpen, SynSent_HardIcmpError_Unreachable) {
+  Script s;
+  s.connect().expect({seg().flags("S")});
+  s.endpoint().icmp_error(true, s.now());
+  s.quiet().state(State::kClosed).reason(EndReason::kUnreachable);
+}
+
+TEST(ActiveOpen, SynSent_SoftIcmpErrorThenSilence_UnreachableAtTheTimeout) {
+  Config config = plain();
+  config.syn_retries = 0;
+  Script s(config);
+  s.connect().expect({seg().flags("S")});
+  s.endpoint().icmp_error(false, s.now());
+  s.quiet().state(State::kSynSent);
+  s.at(1000).quiet().state(State::kClosed).reason(EndReason::kUnreachable);
+}
+
+TEST(ActiveOpen, Established_HardIcmpError_Ignored) {
+  Script s;
+  s.established(true);
+  s.endpoint().icmp_error(true, s.now());
+  s.quiet().state(State::kEstablished);
+}
+
+TEST(ActiveOpen, SynAckWithData_DataIsTaken) {
+  Script s;
+  s.connect().expect({seg().flags("S")});
+  s.send(seg().seq(0).flags("SA").ack(1).data("hello")).expect({seg().seq(1).ack(6).len(0)});
+  EXPECT_EQ(s.unread(), "hello");
+}
+
+TEST(ActiveOpen, WrittenBeforeTheAnswer_GoesWithTheHandshakesAck) {
+  Script s;
+  s.connect().write("hello").expect({seg().flags("S").len(0)});
+  s.send(seg().seq(0).flags("SA").ack(1)).expect({seg().seq(1).ack(1).data("hello")});
+}
+
+TEST(ActiveOpen, ShutdownBeforeTheAnswer_DataAndFinFollow) {
+  Script s;
+  s.connect().write("bye").shutdown().expect({seg().flags("S").len(0)});
+  s.send(seg().seq(0).flags("SA").ack(1)).expect({seg().seq(1).ack(1).flags("FA").data("bye")});
+  s.state(State::kFinWait1);
+}
+
+TEST(ActiveOpen, SynSent_Abort_NothingIsSent) {
+  Script s;
+  s.connect().expect({seg().flags("S")});
+  s.abort().quiet().state(State::kClosed).reason(EndReason::kAborted);
+}
+
+TEST(ActiveOpen, SynAckTwice_SecondIsAnswered) {
+  Script s;
+  s.established(true);
+  s.send(seg().seq(0).flags("SA").ack(1)).expect({seg().seq(1).ack(1).flags("A").len(0)});
+  s.state(State::kEstablished);
+}
+
+TEST(SimultaneousOpen, SynSent_Syn_SynAckThenEstablished) {
+  Script s;
+  s.connect().expect({seg().flags("S").seq(0)});
+  s.send(seg().seq(0).flags("S")).state(State::kSynReceived);
+  s.expect({seg().seq(0).ack(1).flags("SA")});
+  s.send(seg().seq(0).flags("SA").ack(1)).state(State::kEstablished);
+  s.write("x").expect({seg().seq(1).ack(1).data("x")});
+}
+
+TEST(SimultaneousOpen, SynReceived_PlainAck_Established) {
+  Script s;
+  s.connect().expect({seg().flags("S").seq(0)});
+  s.send(seg().seq(0).flags("S")).expect({seg().seq(0).ack(1).flags("SA")});
+  s.send(seg().seq(1).ack(1)).quiet().state(State::kEstablished);
+}
+
+TEST(SimultaneousOpen, SynReceived_Reset_Refused) {
+  Script s;
+  s.connect().expect({seg().flags("S").seq(0)});
+  s.send(seg().seq(0).flags("S")).expect({seg().flags("SA")});
+  s.send(seg().seq(1).flags("R")).quiet();
+  s.state(State::kClosed).reason(EndReason::kRefused);
+}
+
+TEST(PassiveOpen, Syn_SynAck_Ack_Established) {
+  Script s;
+  s.syn().state(State::kSynReceived).expect({seg().seq(0).ack(1).flags("SA").mss(1460)});
+  s.send(seg().ack(1)).quiet().state(State::kEstablished);
+}
+
+TEST(PassiveOpen, SynReceived_SynAgain_SynAckAgain) {
+  Script s;
+  s.syn().expect({seg().flags("SA")});
+  s.send(seg().seq(0).flags("S")).expect({seg().seq(0).ack(1).flags("SA")});
+}
+
+TEST(PassiveOpen, SynReceived_NoAck_SynAckAgainThenTimedOut) {
+  Config config = plain();
+  config.syn_retries = 1;
+  Script s(config);
+  s.syn().expect({seg().flags("SA")});
+  s.at(1000).expect({seg().seq(0).ack(1).flags("SA").again()});
+  s.at(3000).quiet();
+  s.state(State::kClosed).reason(EndReason::kTimedOut);
+}
+
+TEST(PassiveOpen, SynReceived_WrongAck_ResetAndStays) {
+  Script s;
+  s.syn().expect({seg().flags("SA")});
+  s.send(seg().seq(1).ack(500)).expect({seg().seq(500).flags("R")});
+  s.state(State::kSynReceived);
+  s.send(seg().seq(1).ack(1)).quiet().state(State::kEstablished);
+}
+
+TEST(PassiveOpen, SynReceived_Reset_Closed) {
+  Script s;
+  s.syn().expect({seg().flags("SA")});
+  s.send(seg().seq(1).flags("R")).quiet().state(State::kClosed).reason(EndReason::kReset);
+}
+
+TEST(PassiveOpen, SynReceived_ResetElsewhereInTheWindow_Challenged) {
+  Script s;
+  s.syn().expect({seg().flags("SA")});
+  s.send(seg().seq(100).flags("R")).expect({seg().seq(1).ack(1).flags("A")});
+  s.state(State::kSynReceived);
+}
+
+TEST(PassiveOpen, SynReceived_AckWithDataAndFin_AllTaken) {
+  Script s;
+  s.syn().expect({seg().flags("SA")});
+  s.send(seg().seq(1).flags("FA").ack(1).data("all")).expect({seg().seq(1).ack(5).flags("A")});
+  EXPECT_EQ(s.unread(), "all");
+  s.state(State::kCloseWait);
+}
+
+TEST(PassiveOpen, DataInTheSyn_NotTakenSoThePeerSendsItAgain) {
+  Script s;
+  s.syn().expect({seg().ack(1).flags("SA")});
+}
+
+TEST(HeldSyn, Held_TimePasses_NothingIsSent) {
+  Script s;
+  s.syn(true).quiet().at(30000).quiet().state(State::kSynReceived);
+}
+
+TEST(HeldSyn, Held_SynAgain_Swallowed) {
+  Script s;
+  s.syn(true).send(seg().seq(0).flags("S")).quiet().at(1000);
+  s.send(seg().seq(0).flags("S")).quiet();
+  EXPECT_EQ(s.endpoint().stats().duplicates, 2U);
+}
+
+TEST(HeldSyn, Held_Accept_SynAckWithTheFarMss) {
+  Script s;
+  s.syn(true).at(500);
+  s.endpoint().accept(s.now(), 1400);
+  s.expect({seg().seq(0).ack(1).flags("SA").mss(1400)});
+  s.send(seg().ack(1)).state(State::kEstablished);
+}
+
+TEST(HeldSyn, Held_AcceptWithALargerFarMss_OursIsOffered) {
+  Script s;
+  s.syn(true);
+  s.endpoint().accept(s.now(), 9000);
+  s.expect({seg().flags("SA").mss(1460)});
+}
+
+TEST(HeldSyn, Held_Refuse_ResetAsFromAClosedPort) {
+  Script s;
+  s.syn(true);
+  s.endpoint().refuse(s.now());
+  const auto sent = s.take();
+  ASSERT_EQ(sent.size(), 1U);
+  EXPECT_EQ(sent[0].header.seq.value(), 0U);
+  EXPECT_EQ(sent[0].header.ack.value(), 5001U);
+  EXPECT_EQ(sent[0].header.flags.bits, wire::TcpFlags::kRst | wire::TcpFlags::kAck);
+  EXPECT_TRUE(s.endpoint().finished());
+}
+
+TEST(HeldSyn, Held_Abort_AnsweredAsRefused) {
+  Script s;
+  s.syn(true).abort().expect({seg().flags("RA").ack(1)});
+  EXPECT_TRUE(s.endpoint().finished());
+}
+
+TEST(HeldSyn, Held_Reset_Closed) {
+  Script s;
+  s.syn(true).send(seg().seq(1).flags("R")).quiet();
+  s.state(State::kClosed).reason(EndReason::kReset);
+}
+
+TEST(HeldSyn, Held_NewSynOfThePeer_TheNewOneIsAnswered) {
+  Script s;
+  s.syn(true).send(seg().seq(9000).flags("S")).quiet();
+  s.endpoint().accept(s.now());
+  s.expect({seg().seq(0).ack(9001).flags("SA")});
+}
+
+TEST(HeldSyn, Held_Ack_ResetAndStaysHeld) {
+  Script s;
+  s.syn(true).send(seg().seq(1).ack(44)).expect({seg().seq(44).flags("R")});
+  s.state(State::kSynReceived);
+}
+
+TEST(HeldSyn, Held_WrittenMeanwhile_GoesAfterTheHandshake) {
+  Script s;
+  s.syn(true).write("hi").quiet();
+  s.endpoint().accept(s.now());
+  s.expect({seg().flags("SA").len(0)});
+  s.send(seg().ack(1)).expect({seg().seq(1).data("hi")});
+}
+
+TEST(Options, PeerWithoutMss_DefaultOf536) {
+  Script s(plain(), {.mss = std::nullopt});
+  s.established();
+  EXPECT_EQ(s.endpoint().effective_mss(), 536);
+}
+
+TEST(Options, PeerWithTinyMss_Floored) {
+  Script s(plain(), {.mss = 1});
+  s.established();
+  EXPECT_EQ(s.endpoint().effective_mss(), 48);
+}
+
+TEST(Options, PeerOffersNoScale_NoneInTheAnswer) {
+  Config config = plain();
+  config.offer_window_scale = true;
+  Script s(config);
+  s.syn().expect({seg().flags("SA").no_scale()});
+}
+
+TEST(Options, BothScale_WindowsAreShifted) {
+  Config config = plain();
+  config.offer_window_scale = true;
+  config.window_scale = 4;
+  config.receive_buffer = 1 << 20;
+  Script s(config, {.scale = 7, .window = 100});
+  s.syn().expect({seg().flags("SA").scale(4).win(65535)});  // a SYN's window is never shifted
+  s.send(seg().ack(1)).quiet();
+  s.send(seg().len(10).win(20)).expect({seg().ack(11).win((1 << 20) / 16 - 1)});
+  s.write(5000).expect({seg().len(1460)});  // 20 << 7 octets are allowed: one segment, no crumbs
+}
+
+TEST(Options, ScaleAbove14_ReadAs14) {
+  Config config = plain();
+  config.offer_window_scale = true;
+  Script s(config, {.scale = 200, .window = 1});
+  s.syn().expect({seg().flags("SA")});
+  s.send(seg().ack(1)).write(20000);
+  std::size_t total = 0;
+  for (const auto& sent : s.take()) total += sent.data.size();
+  EXPECT_EQ(total, 14600U);  // the initial congestion window; 1 << 14 octets were allowed
+}
+
+TEST(Options, Timestamps_OnEverySegmentAndOffTheMss) {
+  Config config = plain();
+  config.offer_timestamps = true;
+  Script s(config, {.stamps = true});
+  s.syn().expect({seg().flags("SA").stamps(0, 7000)});
+  s.send(seg().ack(1))
+      .write(1460)
+      .expect({seg().len(1448).any_stamps(), seg().len(12).any_stamps()});
+  EXPECT_EQ(s.endpoint().effective_mss(), 1448);
+}
+
+TEST(Options, PeerWithoutTimestamps_NoneAreSent) {
+  Config config = plain();
+  config.offer_timestamps = true;
+  Script s(config);
+  s.syn().expect({seg().flags("SA").no_stamps()});
+}
+
+TEST(Options, Connect_TimestampsOffered_EchoIsZero) {
+  Config config = plain();
+  config.offer_timestamps = true;
+  Script s(config, {.stamps = true});
+  s.connect().expect({seg().flags("S").stamps(0, 0)});
+  s.send(seg().seq(0).flags("SA").ack(1)).expect({seg().flags("A").stamps(0, 7000)});
+}
+
+}  // namespace
+}  // namespace vtl::endpoint::script

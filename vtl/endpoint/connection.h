@@ -1,0 +1,299 @@
+// Connection: the state of one TCP connection and what RFC 9293 does with it. Private to the room.
+//
+// Theory of operation. Everything that changes the state is one of: a segment (receive.cc,
+// handshake.cc), a deadline that passed (timers.cc), a call from the stream's side (stream.cc), or
+// a segment that left (send.cc). What to send is never stored as a list: next() looks at the state
+// and names the one segment to be sent now and the reason, dispatch() sends it and looks again, and
+// poll_at() asks the same question. So nothing that is to be sent can be forgotten, and when
+// poll_at() says now there is a segment or a deadline.
+//
+// The send sequence space:
+//
+//    SND.UNA          rtx_next     rtx_end      SND.NXT          data_end (FIN)
+//       |  outstanding   |   lost     | outstanding |    unsent        |
+//
+// Octets in [rtx_next, rtx_end) are held for lost and not yet sent again; they do not count as in
+// flight. SND.NXT never goes back. SND.MAX is ahead of it only by the octet of a zero-window probe,
+// which counts as not sent. With SACK the lost part becomes a list; RACK needs the time of sending
+// beside it; both belong to recovery.cc.
+//
+// The receive side: rcv_adv_ is the right edge that was promised. It never moves left: what was
+// promised is accepted, also where the scaled window field had to be rounded down (RFC 7323
+// section 2.4).
+//
+// Thread rule: one thread. Invariants: see endpoint.h.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <optional>
+
+#include "vtl/base/byte_queue.h"
+#include "vtl/base/time.h"
+#include "vtl/endpoint/congestion.h"
+#include "vtl/endpoint/endpoint.h"
+#include "vtl/endpoint/reassembly.h"
+#include "vtl/endpoint/rtt.h"
+#include "vtl/wire/seq.h"
+#include "vtl/wire/tcp.h"
+
+namespace vtl::endpoint {
+
+inline constexpr std::uint16_t kDefaultMss = 536;       // RFC 9293 section 3.7.1, MUST-15
+inline constexpr std::uint16_t kMinMss = 48;            // a smaller one is an attack, not a link
+inline constexpr std::uint16_t kTimestampsOctets = 12;  // RFC 7323 appendix A
+inline constexpr std::uint8_t kMaxWindowScale = 14;     // RFC 7323 section 2.3
+inline constexpr int kDuplicateAckThreshold = 3;        // RFC 5681 section 3.2
+inline constexpr Duration kTimeoutAfterSynLoss = 3s;    // RFC 6298 section 5.7
+inline constexpr Duration kPawsIdle = 24 * 24h;         // RFC 7323 section 5.5
+inline constexpr int kChallengeAcksPerSecond = 10;      // RFC 5961 section 7, per connection
+inline constexpr std::uint8_t kQuickAcks = 16;          // segments acknowledged at once at start
+inline constexpr std::size_t kSpans = 8;                // a 64 KiB super-frame covers 5 chunks
+
+/// Why a segment is sent.
+enum class Reason : std::uint8_t {
+  kNone,
+  kBadAckReset,  ///< answers an unacceptable ACK before the connection is synchronized
+  kReset,
+  kSyn,
+  kRetransmit,
+  kData,
+  kFin,
+  kProbe,  ///< zero window
+  kKeepAlive,
+  kAck,
+};
+
+struct Plan {
+  Reason reason = Reason::kNone;
+  wire::SeqNum seq;
+  std::uint32_t length = 0;  ///< octets of payload
+  bool fin = false;
+};
+
+class Connection {
+ public:
+  Connection(const Config& config, Endpoint::Ports ports, wire::SeqNum iss, Time now);
+
+  // handshake.cc
+  void open_active(Time now);
+  void open_passive(const Segment& syn, bool hold, Time now);
+  void accept(Time now, std::uint16_t far_mss);
+  void refuse(Time now);
+  void icmp_error(bool hard, Time now);
+
+  // receive.cc
+  void process(const Segment& segment, Time now);
+
+  // send.cc
+  void dispatch(Time now, Emit emit);
+
+  // timers.cc
+  [[nodiscard]] Time poll_at(Time now) const noexcept;
+
+  // stream.cc
+  [[nodiscard]] std::size_t readable() const noexcept { return received_.readable(); }
+  [[nodiscard]] Bytes peek() const noexcept { return received_.front(); }
+  void consume(std::size_t n, Time now);
+  [[nodiscard]] bool at_end() const noexcept { return fin_received_ && readable() == 0; }
+  [[nodiscard]] std::size_t writable() const noexcept;
+  std::size_t write(Bytes data, Time now);
+  void shutdown(Time now);
+  void abort(Time now);
+  void limit_mss(std::uint16_t mss, Time now);
+  [[nodiscard]] bool yields_to(const Segment& syn) const noexcept;
+
+  [[nodiscard]] State state() const noexcept { return state_; }
+  [[nodiscard]] EndReason end_reason() const noexcept { return end_reason_; }
+  [[nodiscard]] bool finished() const noexcept;
+  [[nodiscard]] bool all_acknowledged() const noexcept;
+  [[nodiscard]] Duration smoothed_rtt() const noexcept { return rtt_.smoothed(); }
+  [[nodiscard]] const EndpointStats& stats() const noexcept { return stats_; }
+  [[nodiscard]] const wire::TcpOptions& peer_options() const noexcept { return peer_options_; }
+  [[nodiscard]] std::uint16_t effective_mss() const noexcept { return mss_; }
+  [[nodiscard]] std::size_t memory() const noexcept;
+
+ private:
+  enum class Timer : std::uint8_t { kOff, kRetransmission, kPersist };
+  enum class AckDue : std::uint8_t { kNo, kDelayed, kNow };
+  struct WindowOffer {
+    std::uint16_t field;
+    wire::SeqNum right;
+  };
+
+  // State (endpoint.cc, handshake.cc)
+  void set_state(State state) noexcept { state_ = state; }
+  void end(EndReason reason) noexcept;
+  void enter_time_wait(Time now) noexcept;
+  void enter_established(Time now);
+  [[nodiscard]] bool synchronized() const noexcept { return state_ >= State::kEstablished; }
+  [[nodiscard]] bool may_send_data() const noexcept {
+    return synchronized() && state_ != State::kFinWait2 && state_ != State::kTimeWait;
+  }
+  void learn_syn(const Segment& syn, Time now);
+  void process_held(const Segment& segment, Time now);
+  void process_syn_sent(const Segment& segment, Time now);
+  [[nodiscard]] bool process_syn_received(const Segment& segment, Time now);
+
+  // Segment arrives (receive.cc)
+  void process_synchronized(const Segment& segment, Time now);
+  void process_unacceptable(const Segment& segment, Time now);
+  [[nodiscard]] bool paws_rejects(const Segment& segment, Time now) const noexcept;
+  [[nodiscard]] bool in_receive_window(wire::SeqNum seq, std::uint32_t length) const noexcept;
+  void update_timestamp(const Segment& segment, Time now) noexcept;
+  void process_reset(const Segment& segment, Time now);
+  [[nodiscard]] bool process_ack(const Segment& segment, Time now);
+  void process_new_ack(const Segment& segment, Time now);
+  void update_send_window(const Segment& segment, Time now);
+  void measure_rtt(const Segment& segment, Time now) noexcept;
+  void process_text(const Segment& segment, Time now);
+  std::size_t process_payload(const Segment& segment, Time now);
+  void receive_fin(Time now);
+  void schedule_ack(const Segment& segment, Time now) noexcept;
+  void challenge(Time now) noexcept;
+
+  // Loss (recovery.cc)
+  [[nodiscard]] std::uint32_t flight() const noexcept;
+  [[nodiscard]] std::uint32_t send_allowance() const noexcept;
+  [[nodiscard]] Plan plan_retransmission() const noexcept;
+  void on_duplicate_ack();
+  void on_recovery_ack(std::uint32_t acked, Time now);
+  void on_retransmission_timeout(Time now);
+  void mark_lost(wire::SeqNum from, wire::SeqNum to) noexcept;
+  void forget_losses() noexcept { rtx_next_ = rtx_end_ = snd_una_; }
+
+  // Sending (send.cc)
+  [[nodiscard]] Plan next() const noexcept;
+  [[nodiscard]] Plan plan_data() const noexcept;
+  [[nodiscard]] std::uint32_t sendable(std::uint32_t unsent, std::uint32_t window_room,
+                                       std::uint32_t allowance) const noexcept;
+  [[nodiscard]] Plan plan_probe() const noexcept;
+  [[nodiscard]] bool transmit(const Plan& plan, Time now, Emit emit);
+  void sent(const Plan& plan, const wire::TcpFields& header, Time now);
+  [[nodiscard]] wire::TcpFields header_for(const Plan& plan, const WindowOffer& offer,
+                                           Time now) const;
+  void add_syn_options(wire::TcpOptions& options) const noexcept;
+  [[nodiscard]] WindowOffer offer_window(bool syn) const noexcept;
+  [[nodiscard]] std::size_t receive_room() const noexcept;
+  [[nodiscard]] wire::SeqNum acceptable_seq() const noexcept;
+  [[nodiscard]] wire::SeqNum data_base() const noexcept {
+    return state_ < State::kEstablished ? iss_ + 1 : snd_una_;
+  }
+  [[nodiscard]] wire::SeqNum data_end() const noexcept {
+    return data_base() + static_cast<std::uint32_t>(to_send_.size());
+  }
+  [[nodiscard]] bool fin_unsent() const noexcept {
+    return fin_queued_ && !fin_acked_ && snd_nxt_ <= data_end();
+  }
+  [[nodiscard]] std::uint32_t window_room() const noexcept {
+    const std::int32_t room = snd_una_ + snd_wnd_ - snd_nxt_;
+    return room > 0 ? static_cast<std::uint32_t>(room) : 0;
+  }
+  /// The most octets of one emitted segment: whole segments only.
+  [[nodiscard]] std::uint32_t super_frame() const noexcept {
+    const auto most = static_cast<std::uint32_t>(config_.max_super_frame);
+    return std::max<std::uint32_t>(most - most % mss_, mss_);
+  }
+  void set_mss() noexcept;
+  [[nodiscard]] std::uint32_t timestamp(Time now) const noexcept;
+
+  // Timers (timers.cc)
+  void settle(Time now) noexcept;
+  void fire_timers(Time now);
+  void fire_retransmission(Time now);
+  void fire_persist(Time now);
+  void fire_keep_alive(Time now);
+  void arm(Timer timer, Duration after, Time now) noexcept;
+  [[nodiscard]] bool gave_up(Time now);
+  [[nodiscard]] Time keep_alive_at() const noexcept;
+  void ack_now() noexcept { ack_due_ = AckDue::kNow; }
+
+  Config config_;
+  Endpoint::Ports ports_;
+  State state_ = State::kClosed;
+  EndReason end_reason_ = EndReason::kNone;
+  bool held_ = false;
+  bool syn_due_ = false;
+  bool active_ = false;  // we sent the first SYN
+  bool soft_error_ = false;
+  std::uint8_t syns_sent_ = 0;
+  std::uint8_t syn_timeouts_ = 0;
+
+  // Negotiated
+  wire::TcpOptions peer_options_;
+  bool timestamps_ = false;
+  std::uint8_t send_scale_ = 0;
+  std::uint8_t receive_scale_ = 0;
+  std::uint16_t offered_mss_;
+  std::uint16_t path_mss_;  // limit_mss()
+  std::uint16_t mss_;       // payload of a full segment
+
+  // Send sequence variables (RFC 9293 section 3.3.1)
+  wire::SeqNum iss_, snd_una_, snd_nxt_, snd_max_, snd_wl1_, snd_wl2_;
+  std::uint32_t snd_wnd_ = 0;
+  std::uint32_t max_snd_wnd_ = 0;
+  bool fin_queued_ = false;
+  bool fin_acked_ = false;
+  ByteQueue to_send_;  // from data_base()
+
+  // Receive sequence variables
+  wire::SeqNum irs_, rcv_nxt_, rcv_adv_, last_ack_sent_;
+  std::uint16_t peer_segment_ = kDefaultMss;  // the largest the peer sent
+  bool fin_received_ = false;
+  std::optional<wire::SeqNum> pending_fin_;  // a FIN beyond a gap
+  ReceiveBuffer received_;
+
+  // Acknowledging
+  AckDue ack_due_ = AckDue::kNo;
+  std::uint8_t quick_acks_ = kQuickAcks;
+  std::uint8_t extra_acks_ = 0;  // duplicates that the parts of a super-frame would have caused
+  std::int8_t challenges_ = 0;
+  Time challenge_second_{};
+
+  // Timestamps (RFC 7323)
+  std::uint32_t ts_offset_ = 0;
+  std::uint32_t ts_recent_ = 0;
+  Time ts_recent_at_{};
+
+  // Round trip: one segment is timed at a time
+  RttEstimator rtt_;
+  std::optional<wire::SeqNum> timed_end_;
+  Time timed_at_{};
+  bool ambiguous_ = false;  // something was sent again: only timestamps can measure now
+
+  // Loss recovery
+  CongestionControl congestion_;
+  wire::SeqNum rtx_next_, rtx_end_;
+  wire::SeqNum recover_;  // RFC 6582
+  std::uint32_t inflation_ = 0;
+  std::uint16_t duplicate_acks_ = 0;
+  bool in_recovery_ = false;
+  bool rtx_forced_ = false;  // the next lost segment goes whatever the congestion window says
+  bool timed_out_once_ = false;
+  bool window_limited_ = false;  // the congestion window held us back when we last sent
+
+  // Deadlines
+  Timer timer_ = Timer::kOff;
+  std::uint8_t persist_backoff_ = 0;
+  bool probe_due_ = false;
+  bool override_due_ = false;  // send less than silly-window avoidance likes
+  bool shrunk_ = false;        // the peer closed its window over outstanding data
+  bool keep_alive_due_ = false;
+  std::uint8_t keep_alives_sent_ = 0;
+  Time timer_at_ = kNever;
+  Time ack_at_ = kNever;
+  Time time_wait_at_ = kNever;
+  Time progress_at_{};  // when the peer last moved us on, for the user timeout
+  Time heard_at_{};     // when a segment last arrived
+  Time sent_at_{};      // when data last left
+
+  // Resets
+  bool reset_due_ = false;
+  wire::SeqNum reset_seq_;
+  std::optional<wire::SeqNum> bad_ack_;  // answer it with a reset
+  bool reset_acks_ = true;               // the reset carries ACK
+
+  EndpointStats stats_;
+};
+
+}  // namespace vtl::endpoint

@@ -1,0 +1,169 @@
+// The doors of the endpoint: what endpoint.h promises, handed to the Connection.
+#include "vtl/endpoint/endpoint.h"
+
+#include <utility>
+
+#include "vtl/endpoint/connection.h"
+
+namespace vtl::endpoint {
+
+std::string_view to_string(State state) noexcept {
+  switch (state) {
+    case State::kClosed:
+      return "closed";
+    case State::kListen:
+      return "listen";
+    case State::kSynSent:
+      return "syn-sent";
+    case State::kSynReceived:
+      return "syn-received";
+    case State::kEstablished:
+      return "established";
+    case State::kFinWait1:
+      return "fin-wait-1";
+    case State::kFinWait2:
+      return "fin-wait-2";
+    case State::kCloseWait:
+      return "close-wait";
+    case State::kClosing:
+      return "closing";
+    case State::kLastAck:
+      return "last-ack";
+    case State::kTimeWait:
+      return "time-wait";
+  }
+  return "unknown";
+}
+
+std::string_view to_string(EndReason reason) noexcept {
+  switch (reason) {
+    case EndReason::kNone:
+      return "none";
+    case EndReason::kRefused:
+      return "refused";
+    case EndReason::kReset:
+      return "reset";
+    case EndReason::kTimedOut:
+      return "timed-out";
+    case EndReason::kAborted:
+      return "aborted";
+    case EndReason::kUnreachable:
+      return "unreachable";
+  }
+  return "unknown";
+}
+
+Endpoint::Endpoint(std::unique_ptr<Connection> connection) noexcept
+    : connection_(std::move(connection)) {}
+Endpoint::Endpoint(Endpoint&&) noexcept = default;
+Endpoint& Endpoint::operator=(Endpoint&&) noexcept = default;
+Endpoint::~Endpoint() = default;
+
+Endpoint Endpoint::connect(const Config& config, Ports ports, wire::SeqNum iss, Time now) {
+  auto connection = std::make_unique<Connection>(config, ports, iss, now);
+  connection->open_active(now);
+  return Endpoint(std::move(connection));
+}
+
+Endpoint Endpoint::accept_syn(const Config& config, Ports ports, wire::SeqNum iss,
+                              const Segment& syn, bool hold, Time now) {
+  auto connection = std::make_unique<Connection>(config, ports, iss, now);
+  connection->open_passive(syn, hold, now);
+  return Endpoint(std::move(connection));
+}
+
+void Endpoint::accept(Time now, std::uint16_t far_mss) {
+  connection_->accept(now, far_mss);
+}
+void Endpoint::refuse(Time now) {
+  connection_->refuse(now);
+}
+void Endpoint::process(const Segment& segment, Time now) {
+  connection_->process(segment, now);
+}
+void Endpoint::dispatch(Time now, Emit emit) {
+  connection_->dispatch(now, emit);
+}
+Time Endpoint::poll_at(Time now) const noexcept {
+  return connection_->poll_at(now);
+}
+std::size_t Endpoint::readable() const noexcept {
+  return connection_->readable();
+}
+Bytes Endpoint::peek() const noexcept {
+  return connection_->peek();
+}
+void Endpoint::consume(std::size_t n, Time now) {
+  connection_->consume(n, now);
+}
+bool Endpoint::at_end() const noexcept {
+  return connection_->at_end();
+}
+std::size_t Endpoint::writable() const noexcept {
+  return connection_->writable();
+}
+std::size_t Endpoint::write(Bytes data, Time now) {
+  return connection_->write(data, now);
+}
+void Endpoint::shutdown(Time now) {
+  connection_->shutdown(now);
+}
+void Endpoint::abort(Time now) {
+  connection_->abort(now);
+}
+void Endpoint::icmp_error(bool hard, Time now) {
+  connection_->icmp_error(hard, now);
+}
+void Endpoint::limit_mss(std::uint16_t mss, Time now) {
+  connection_->limit_mss(mss, now);
+}
+bool Endpoint::yields_to(const Segment& syn) const noexcept {
+  return connection_->yields_to(syn);
+}
+State Endpoint::state() const noexcept {
+  return connection_->state();
+}
+EndReason Endpoint::end_reason() const noexcept {
+  return connection_->end_reason();
+}
+bool Endpoint::finished() const noexcept {
+  return connection_->finished();
+}
+bool Endpoint::all_acknowledged() const noexcept {
+  return connection_->all_acknowledged();
+}
+Duration Endpoint::smoothed_rtt() const noexcept {
+  return connection_->smoothed_rtt();
+}
+const EndpointStats& Endpoint::stats() const noexcept {
+  return connection_->stats();
+}
+const wire::TcpOptions& Endpoint::peer_options() const noexcept {
+  return connection_->peer_options();
+}
+std::uint16_t Endpoint::effective_mss() const noexcept {
+  return connection_->effective_mss();
+}
+std::size_t Endpoint::memory() const noexcept {
+  return sizeof(Endpoint) + connection_->memory();
+}
+
+std::optional<wire::TcpFields> reset_for(const Segment& segment) noexcept {
+  const wire::TcpFields& in = segment.header;
+  if (in.flags.rst()) return std::nullopt;
+  wire::TcpFields out;
+  out.source = in.destination;
+  out.destination = in.source;
+  if (in.flags.ack()) {
+    out.seq = in.ack;
+    out.flags.bits = wire::TcpFlags::kRst;
+    return out;
+  }
+  const auto length = static_cast<std::uint32_t>(segment.payload.size()) +
+                      (in.flags.syn() ? 1U : 0U) + (in.flags.fin() ? 1U : 0U);
+  out.ack = in.seq + length;
+  out.flags.bits = wire::TcpFlags::kRst | wire::TcpFlags::kAck;
+  return out;
+}
+
+}  // namespace vtl::endpoint

@@ -1,0 +1,206 @@
+// Opening a connection: active, passive, held, simultaneous (RFC 9293 sections 3.5 and 3.10.7.2
+// to 3.10.7.4).
+//
+// A passive connection begins at the received SYN. While it is held nothing is sent and the SYN's
+// repetitions are swallowed, so the peer sees what a slow server would show; accept() lets the
+// SYN,ACK go, refuse() answers as a closed port would.
+#include <algorithm>
+#include <cassert>
+
+#include "vtl/endpoint/connection.h"
+
+namespace vtl::endpoint {
+namespace {
+
+constexpr std::size_t kMaxReceiveBuffer = std::size_t{1} << 30;  // RFC 7323 section 2.2
+
+// Where our timestamp clock begins, so that it tells nothing of the host's uptime (RFC 7323
+// section 7.1). A finalizer of splitmix64.
+std::uint32_t spread(std::uint32_t seed) {
+  std::uint64_t z = (seed + 0x9e3779b97f4a7c15ULL) * 0xbf58476d1ce4e5b9ULL;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
+  return static_cast<std::uint32_t>(z >> 32);
+}
+
+Config sane(Config config) {
+  config.mss = std::max(config.mss, kMinMss);
+  config.window_scale = std::min(config.window_scale, kMaxWindowScale);
+  config.receive_buffer = std::clamp<std::size_t>(config.receive_buffer, 1, kMaxReceiveBuffer);
+  config.max_super_frame = std::clamp<std::size_t>(config.max_super_frame, 1, 65535);
+  return config;
+}
+
+}  // namespace
+
+Connection::Connection(const Config& config, Endpoint::Ports ports, wire::SeqNum iss, Time now)
+    : config_(sane(config)),
+      ports_(ports),
+      offered_mss_(config_.mss),
+      path_mss_(UINT16_MAX),
+      mss_(std::min(kDefaultMss, config_.mss)),
+      iss_(iss),
+      snd_una_(iss),
+      snd_nxt_(iss),
+      snd_max_(iss),
+      to_send_(config_.pool),
+      received_(config_.pool),
+      ts_offset_(spread(iss.value())),
+      rtt_(config_.initial_rto, config_.min_rto, config_.max_rto),
+      congestion_(config_.congestion, mss_),
+      rtx_next_(iss),
+      rtx_end_(iss),
+      recover_(iss),
+      progress_at_(now),
+      heard_at_(now),
+      sent_at_(now) {}
+
+void Connection::open_active(Time /*now*/) {
+  active_ = true;
+  syn_due_ = true;
+  set_state(State::kSynSent);
+}
+
+void Connection::open_passive(const Segment& syn, bool hold, Time now) {
+  assert(syn.header.flags.syn());
+  learn_syn(syn, now);
+  held_ = hold;
+  syn_due_ = !hold;
+  set_state(State::kSynReceived);
+}
+
+void Connection::accept(Time now, std::uint16_t far_mss) {
+  if (!held_) return;
+  held_ = false;
+  syn_due_ = true;
+  if (far_mss != 0) offered_mss_ = std::clamp(far_mss, kMinMss, config_.mss);
+  progress_at_ = now;
+}
+
+void Connection::refuse(Time /*now*/) {
+  if (!held_) return;
+  held_ = false;
+  reset_due_ = true;
+  reset_seq_ = wire::SeqNum(0);
+  end(EndReason::kAborted);
+}
+
+void Connection::icmp_error(bool hard, Time /*now*/) {
+  if (state_ == State::kSynSent && hard) {
+    end(EndReason::kUnreachable);
+  } else {
+    soft_error_ = true;
+  }
+}
+
+// Takes what the peer's SYN says. The window field of a SYN is never scaled (RFC 7323 section 2.2).
+void Connection::learn_syn(const Segment& syn, Time now) {
+  const wire::TcpFields& header = syn.header;
+  peer_options_ = header.options;
+  irs_ = header.seq;
+  rcv_nxt_ = irs_ + 1;
+  const auto offered =
+      static_cast<std::uint32_t>(std::min<std::size_t>(UINT16_MAX, config_.receive_buffer));
+  rcv_adv_ = active_ && snd_nxt_ != iss_ ? rcv_nxt_ + offered : rcv_nxt_;
+  last_ack_sent_ = rcv_nxt_;
+  timestamps_ = config_.offer_timestamps && header.options.timestamps.has_value();
+  if (timestamps_) {
+    ts_recent_ = header.options.timestamps->value;
+    ts_recent_at_ = now;
+  }
+  const bool scaled = config_.offer_window_scale && header.options.window_scale.has_value();
+  send_scale_ = scaled ? std::min(*header.options.window_scale, kMaxWindowScale) : std::uint8_t{0};
+  receive_scale_ = scaled ? config_.window_scale : std::uint8_t{0};
+  snd_wnd_ = header.window;
+  max_snd_wnd_ = std::max(max_snd_wnd_, snd_wnd_);
+  snd_wl1_ = header.seq;
+  snd_wl2_ = header.flags.ack() ? header.ack : iss_;
+  set_mss();
+}
+
+// RFC 9293 section 3.7.1: what both ends and the path take, less the options of every segment.
+void Connection::set_mss() noexcept {
+  std::uint16_t mss = std::min(peer_options_.mss.value_or(kDefaultMss), config_.mss);
+  mss = std::max(std::min(mss, path_mss_), kMinMss);
+  if (timestamps_) mss = static_cast<std::uint16_t>(mss - kTimestampsOctets);
+  mss_ = mss;
+  congestion_.set_mss(mss_);
+}
+
+void Connection::process_held(const Segment& segment, Time now) {
+  const wire::TcpFields& in = segment.header;
+  if (in.flags.rst()) {
+    if (in.seq == rcv_nxt_) end(EndReason::kReset);
+  } else if (in.flags.ack()) {
+    bad_ack_ = in.ack;  // as in LISTEN: nothing was sent that it could acknowledge
+  } else if (in.flags.syn()) {
+    ++stats_.duplicates;
+    if (in.seq != irs_) learn_syn(segment, now);  // the peer gave up and begins anew
+  }
+}
+
+// RFC 9293 section 3.10.7.3.
+void Connection::process_syn_sent(const Segment& segment, Time now) {
+  const wire::TcpFields& in = segment.header;
+  if (in.flags.ack() && (in.ack <= iss_ || in.ack > snd_nxt_)) {
+    ++stats_.out_of_window;
+    if (!in.flags.rst()) bad_ack_ = in.ack;
+    return;
+  }
+  if (in.flags.rst()) {
+    if (in.flags.ack()) end(EndReason::kRefused);
+    return;
+  }
+  if (!in.flags.syn()) return;
+  learn_syn(segment, now);
+  heard_at_ = now;
+  if (!in.flags.ack()) {  // simultaneous open
+    set_state(State::kSynReceived);
+    syn_due_ = true;
+    return;
+  }
+  syn_due_ = false;
+  enter_established(now);
+  ack_now();
+  if (!segment.payload.empty() || in.flags.fin()) {
+    Segment rest = segment;
+    rest.header.seq += 1;
+    process_text(rest, now);
+  }
+}
+
+// The ACK of our SYN,ACK. False: unacceptable, answered with a reset.
+bool Connection::process_syn_received(const Segment& segment, Time now) {
+  const wire::TcpFields& in = segment.header;
+  if (in.ack <= iss_ || in.ack > snd_nxt_) {
+    ++stats_.out_of_window;
+    bad_ack_ = in.ack;
+    return false;
+  }
+  syn_due_ = false;
+  enter_established(now);
+  snd_wnd_ = static_cast<std::uint32_t>(in.window) << send_scale_;
+  max_snd_wnd_ = std::max(max_snd_wnd_, snd_wnd_);
+  snd_wl1_ = in.seq;
+  snd_wl2_ = in.ack;
+  return true;
+}
+
+void Connection::enter_established(Time now) {
+  if (timed_end_) {
+    rtt_.sample(now - timed_at_);
+    timed_end_.reset();
+  }
+  set_state(fin_queued_ ? State::kFinWait1 : State::kEstablished);
+  snd_una_ = iss_ + 1;
+  recover_ = snd_una_;
+  forget_losses();
+  timer_ = Timer::kOff;
+  progress_at_ = now;
+  sent_at_ = now;
+  if (syns_sent_ > 1) {
+    congestion_.begin_with_one_segment();
+    rtt_.restart_at(kTimeoutAfterSynLoss);
+  }
+}
+
+}  // namespace vtl::endpoint

@@ -1,0 +1,140 @@
+#include "vtl/endpoint/reassembly.h"
+
+#include <algorithm>
+#include <cassert>
+#include <cstring>
+
+namespace vtl::endpoint {
+
+Bytes ReceiveBuffer::front() const noexcept {
+  if (begin_ == end_) return {};
+  const auto at = static_cast<std::size_t>(begin_ - base_);
+  return {chunks_.front() + at, std::min(readable(), ChunkPool::kChunk - at)};
+}
+
+void ReceiveBuffer::consume(std::size_t n) noexcept {
+  assert(n <= readable());
+  begin_ += n;
+  trim();
+}
+
+std::size_t ReceiveBuffer::insert(std::size_t offset, Bytes bytes) {
+  const std::uint64_t before = end_;
+  if (bytes.empty()) return 0;
+  if (offset == 0) {
+    const std::size_t stored = store(end_, bytes);
+    end_ += stored;
+    if (stored < bytes.size() && !ranges_.empty()) {
+      drop_ranges();
+      end_ += store(end_, bytes.subspan(stored));
+    }
+    while (!ranges_.empty() && ranges_.front().begin <= end_) {
+      end_ = std::max(end_, ranges_.front().end);
+      ranges_.erase(ranges_.begin());
+    }
+    if (ranges_.empty() && ranges_.capacity() > 0) std::vector<Stored>().swap(ranges_);
+  } else {
+    const std::uint64_t position = end_ + offset;
+    const std::size_t stored = store(position, bytes);
+    if (stored > 0) remember(position, position + stored);
+  }
+  trim();
+  return static_cast<std::size_t>(end_ - before);
+}
+
+ReceiveBuffer::Range ReceiveBuffer::range(std::size_t i) const noexcept {
+  return {static_cast<std::size_t>(ranges_[i].begin - end_),
+          static_cast<std::size_t>(ranges_[i].end - end_)};
+}
+
+std::size_t ReceiveBuffer::memory() const noexcept {
+  return held_ * ChunkPool::kChunk + chunks_.capacity() * sizeof(std::uint8_t*) +
+         ranges_.capacity() * sizeof(Stored);
+}
+
+void ReceiveBuffer::clear() noexcept {
+  ranges_.clear();
+  begin_ = end_;
+  trim();
+}
+
+std::uint8_t* ReceiveBuffer::new_chunk() {
+  auto* chunk = pool_ != nullptr ? pool_->allocate() : new std::uint8_t[ChunkPool::kChunk];
+  if (chunk != nullptr) ++held_;
+  return chunk;
+}
+
+void ReceiveBuffer::free_chunk(std::uint8_t* chunk) noexcept {
+  if (chunk == nullptr) return;
+  --held_;
+  if (pool_ != nullptr) {
+    pool_->release(chunk);
+  } else {
+    delete[] chunk;
+  }
+}
+
+// Copies octets to their place and returns how many, fewer when the pool is spent.
+std::size_t ReceiveBuffer::store(std::uint64_t position, Bytes bytes) {
+  std::size_t done = 0;
+  while (done < bytes.size()) {
+    const std::size_t index = chunk_of(position + done);
+    if (index >= chunks_.size()) chunks_.resize(index + 1, nullptr);
+    if (chunks_[index] == nullptr) chunks_[index] = new_chunk();
+    if (chunks_[index] == nullptr) break;
+    const auto at = static_cast<std::size_t>((position + done) % ChunkPool::kChunk);
+    const std::size_t n = std::min(bytes.size() - done, ChunkPool::kChunk - at);
+    std::memcpy(chunks_[index] + at, bytes.data() + done, n);
+    done += n;
+  }
+  return done;
+}
+
+void ReceiveBuffer::remember(std::uint64_t begin, std::uint64_t end) {
+  // The ranges that overlap or touch [begin, end) melt into one.
+  const auto first = std::lower_bound(ranges_.begin(), ranges_.end(), begin,
+                                      [](const Stored& r, std::uint64_t at) { return r.end < at; });
+  auto last = first;
+  while (last != ranges_.end() && last->begin <= end) {
+    begin = std::min(begin, last->begin);
+    end = std::max(end, last->end);
+    ++last;
+  }
+  if (first != last) {
+    *first = {begin, end};
+    ranges_.erase(first + 1, last);
+    return;
+  }
+  if (ranges_.size() == kMaxRanges) {
+    if (first == ranges_.end()) return;
+    const auto at = first - ranges_.begin();
+    ranges_.pop_back();
+    ranges_.insert(ranges_.begin() + at, {begin, end});
+    return;
+  }
+  ranges_.insert(first, {begin, end});
+}
+
+// Forgets all that is out of order and frees its chunks.
+void ReceiveBuffer::drop_ranges() noexcept {
+  ranges_.clear();
+  trim();
+}
+
+// Frees the chunks before the readable part, and those after everything that is remembered.
+void ReceiveBuffer::trim() noexcept {
+  const std::uint64_t last = ranges_.empty() ? end_ : ranges_.back().end;
+  std::size_t keep = last == begin_ ? 0 : chunk_of(last - 1) + 1;
+  if (begin_ == end_ && ranges_.empty()) keep = 0;
+  while (chunks_.size() > keep) {
+    free_chunk(chunks_.back());
+    chunks_.pop_back();
+  }
+  const std::size_t spent = std::min(chunks_.size(), chunk_of(begin_));
+  for (std::size_t i = 0; i < spent; ++i) free_chunk(chunks_[i]);
+  chunks_.erase(chunks_.begin(), chunks_.begin() + static_cast<std::ptrdiff_t>(spent));
+  base_ = begin_ - begin_ % ChunkPool::kChunk;
+  if (chunks_.empty() && chunks_.capacity() > 8) std::vector<std::uint8_t*>().swap(chunks_);
+}
+
+}  // namespace vtl::endpoint

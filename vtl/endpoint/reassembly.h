@@ -1,0 +1,86 @@
+// ReceiveBuffer: what the peer sent, put in order (RFC 9293 section 3.10.7.4, "segment text").
+//
+// Theory of operation. The buffer is a window onto the stream, in chunks of ChunkPool::kChunk
+// octets. A chunk exists only where octets were stored: a chunk that lies wholly in a gap is not
+// there. Octets that arrive out of order are copied straight to their place, and a sorted list of
+// ranges remembers where they lie; when a gap closes the readable part grows over them and nothing
+// is copied again. So memory is bounded by the window that the connection offers, rounded to
+// chunks, however cruelly the segments are cut; the list of ranges is bounded by kMaxRanges, and at
+// the bound the range farthest from the front is forgotten (the peer sends it again).
+//
+// Thread rule: one thread. The pool outlives the buffer.
+// Invariants: ranges are sorted, disjoint, not adjacent, and lie beyond the readable part; an
+// empty buffer holds no chunk.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "vtl/base/byte_queue.h"
+
+namespace vtl::endpoint {
+
+class ReceiveBuffer {
+ public:
+  static constexpr std::size_t kMaxRanges = 256;
+
+  /// [begin, end) in octets after the end of the readable part.
+  struct Range {
+    std::size_t begin;
+    std::size_t end;
+  };
+
+  explicit ReceiveBuffer(ChunkPool* pool) noexcept : pool_(pool) {}
+  ~ReceiveBuffer() { clear(); }
+  ReceiveBuffer(const ReceiveBuffer&) = delete;
+  ReceiveBuffer& operator=(const ReceiveBuffer&) = delete;
+
+  /// Octets that can be read.
+  [[nodiscard]] std::size_t readable() const noexcept {
+    return static_cast<std::size_t>(end_ - begin_);
+  }
+  /// The first readable octets, contiguous; empty when there are none.
+  [[nodiscard]] Bytes front() const noexcept;
+  /// Drops n <= readable() octets from the front.
+  void consume(std::size_t n) noexcept;
+
+  /// Stores `bytes` at `offset` octets after the end of the readable part and returns by how much
+  /// the readable part grew. Where the pool is spent, octets are left out: the tail of data in
+  /// order (what lies out of order is given up first to make room), all of data out of order.
+  std::size_t insert(std::size_t offset, Bytes bytes);
+
+  [[nodiscard]] bool has_gaps() const noexcept { return !ranges_.empty(); }
+  [[nodiscard]] std::size_t range_count() const noexcept { return ranges_.size(); }
+  /// Range `i` in order of position; i < range_count().
+  [[nodiscard]] Range range(std::size_t i) const noexcept;
+  /// Octets of memory held.
+  [[nodiscard]] std::size_t memory() const noexcept;
+  void clear() noexcept;
+
+ private:
+  struct Stored {  // positions in the stream
+    std::uint64_t begin;
+    std::uint64_t end;
+  };
+
+  [[nodiscard]] std::size_t chunk_of(std::uint64_t position) const noexcept {
+    return static_cast<std::size_t>((position - base_) / ChunkPool::kChunk);
+  }
+  [[nodiscard]] std::uint8_t* new_chunk();
+  void free_chunk(std::uint8_t* chunk) noexcept;
+  std::size_t store(std::uint64_t position, Bytes bytes);
+  void remember(std::uint64_t begin, std::uint64_t end);
+  void drop_ranges() noexcept;
+  void trim() noexcept;
+
+  ChunkPool* pool_;
+  std::vector<std::uint8_t*> chunks_;  // null where nothing was stored
+  std::vector<Stored> ranges_;
+  std::uint64_t base_ = 0;   // position of the first octet of chunks_[0]; a multiple of kChunk
+  std::uint64_t begin_ = 0;  // position of the first readable octet
+  std::uint64_t end_ = 0;    // one past the last
+  std::size_t held_ = 0;     // chunks that exist
+};
+
+}  // namespace vtl::endpoint

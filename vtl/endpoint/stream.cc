@@ -1,0 +1,113 @@
+// The stream's side of the connection: read, write, shut down, abort (RFC 9293 section 3.10).
+#include <algorithm>
+
+#include "vtl/endpoint/connection.h"
+
+namespace vtl::endpoint {
+
+// The window is announced when it opens from (nearly) nothing, and when it opened by two segments
+// and by a part of the buffer that is worth a segment of its own; acknowledgements tell the rest.
+void Connection::consume(std::size_t n, Time now) {
+  received_.consume(n);
+  const bool receiving =
+      state_ == State::kEstablished || state_ == State::kFinWait1 || state_ == State::kFinWait2;
+  if (!receiving || fin_received_) return;
+  const std::int32_t opened = offer_window(false).right - rcv_adv_;
+  if (opened <= 0) return;
+  const std::int32_t left = rcv_adv_ - rcv_nxt_;
+  const std::int32_t quarter = static_cast<std::int32_t>(config_.receive_buffer / 4);
+  const bool starved = left < 2 * offered_mss_;
+  const bool worth = opened >= 2 * offered_mss_ && (opened >= quarter || left <= quarter);
+  if (starved || worth) ack_now();
+  settle(now);
+}
+
+std::size_t Connection::writable() const noexcept {
+  if (fin_queued_ || state_ == State::kClosed || state_ > State::kCloseWait ||
+      state_ == State::kFinWait1 || state_ == State::kFinWait2) {
+    return 0;
+  }
+  const std::size_t held = to_send_.size();
+  std::size_t room = config_.send_buffer > held ? config_.send_buffer - held : 0;
+  if (config_.pool != nullptr) {
+    const std::size_t free = config_.pool->max_bytes() - config_.pool->bytes_in_use();
+    room = std::min(room, free + (to_send_.memory() > held ? ChunkPool::kChunk : 0));
+  }
+  return room;
+}
+
+std::size_t Connection::write(Bytes data, Time now) {
+  const std::size_t n = to_send_.append(data.first(std::min(data.size(), writable())));
+  // What the path could take before a pause may be wrong after it.
+  if (synchronized() && snd_una_ == snd_nxt_ && now - sent_at_ > rtt_.timeout()) {
+    congestion_.on_idle();
+  }
+  settle(now);
+  return n;
+}
+
+void Connection::shutdown(Time now) {
+  if (fin_queued_ || state_ == State::kClosed) return;
+  fin_queued_ = true;
+  if (state_ == State::kEstablished) {
+    set_state(State::kFinWait1);
+  } else if (state_ == State::kCloseWait) {
+    set_state(State::kLastAck);
+  }
+  settle(now);
+}
+
+void Connection::abort(Time now) {
+  received_.clear();
+  if (state_ == State::kClosed) return;
+  if (held_) {
+    refuse(now);
+    return;
+  }
+  if (state_ != State::kSynSent && state_ != State::kTimeWait) {
+    reset_due_ = true;
+    reset_seq_ = acceptable_seq();
+  }
+  end(EndReason::kAborted);
+}
+
+// What was sent in larger segments did not arrive: it goes again, and that is no sign of
+// congestion.
+void Connection::limit_mss(std::uint16_t mss, Time now) {
+  path_mss_ = std::max(mss, kMinMss);
+  const std::uint16_t before = mss_;
+  if (state_ < State::kEstablished) return;
+  set_mss();
+  if (mss_ < before && snd_una_ != snd_nxt_) mark_lost(snd_una_, snd_nxt_);
+  settle(now);
+}
+
+// RFC 6191 section 2, RFC 9293 section 3.6.1.
+bool Connection::yields_to(const Segment& syn) const noexcept {
+  const wire::TcpFields& in = syn.header;
+  if (state_ != State::kTimeWait || !in.flags.syn() || in.flags.ack() || in.flags.rst()) {
+    return false;
+  }
+  if (timestamps_ && in.options.timestamps) {
+    const auto newer = static_cast<std::int32_t>(in.options.timestamps->value - ts_recent_);
+    if (newer != 0) return newer > 0;
+  }
+  return in.seq > rcv_nxt_;
+}
+
+bool Connection::finished() const noexcept {
+  return state_ == State::kClosed && !reset_due_ && !bad_ack_ &&
+         (readable() == 0 || end_reason_ != EndReason::kNone);
+}
+
+bool Connection::all_acknowledged() const noexcept {
+  if (end_reason_ != EndReason::kNone || (state_ != State::kClosed && !synchronized()))
+    return false;
+  return to_send_.empty() && (!fin_queued_ || fin_acked_);
+}
+
+std::size_t Connection::memory() const noexcept {
+  return sizeof(Connection) + to_send_.memory() + received_.memory();
+}
+
+}  // namespace vtl::endpoint
