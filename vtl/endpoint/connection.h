@@ -81,6 +81,7 @@ class Connection {
   void accept(Time now, std::uint16_t far_mss);
   void refuse(Time now);
   void icmp_error(bool hard, Time now);
+  [[nodiscard]] bool in_flight(wire::SeqNum seq) const noexcept;
 
   // receive.cc
   void process(const Segment& segment, Time now);

@@ -111,6 +111,10 @@ void Endpoint::shutdown(Time now) {
 void Endpoint::abort(Time now) {
   connection_->abort(now);
 }
+bool Endpoint::in_flight(wire::SeqNum seq) const noexcept {
+  return connection_->in_flight(seq);
+}
+
 void Endpoint::icmp_error(bool hard, Time now) {
   connection_->icmp_error(hard, now);
 }

@@ -84,6 +84,10 @@ void Connection::refuse(Time /*now*/) {
   end(EndReason::kAborted);
 }
 
+bool Connection::in_flight(wire::SeqNum seq) const noexcept {
+  return snd_una_ <= seq && seq < snd_max_;
+}
+
 void Connection::icmp_error(bool hard, Time /*now*/) {
   if (state_ == State::kSynSent && hard) {
     end(EndReason::kUnreachable);

@@ -1,0 +1,359 @@
+// Two gateways and real endpoints on both guest sides, on a virtual clock: what a client and a
+// server see of each other through them. The same with real kernels: tests/netns/gateway_test.cc.
+
+#include "vtl/service/gateway/gateway.h"
+
+#include <gtest/gtest.h>
+
+#include <numeric>
+
+#include "tests/support/gateway_world.h"
+
+namespace vtl::test {
+namespace {
+
+using endpoint::Endpoint;
+using endpoint::EndReason;
+using endpoint::State;
+
+/// Writes a known stream into an endpoint and checks one that comes out.
+class Talker {
+ public:
+  Talker(std::uint64_t seed, std::size_t size) : size_(size), write_(seed), read_(~seed) {}
+  static Talker answering(std::uint64_t seed, std::size_t size) {
+    Talker t(seed, size);
+    std::swap(t.write_, t.read_);
+    return t;
+  }
+
+  /// Moves what can be moved; true when all was written, shut and read to the end.
+  bool step(Endpoint& e, Time now) {
+    while (sent_ < size_ && e.writable() > 0) {
+      std::array<std::uint8_t, 4096> block;
+      const std::size_t n = std::min({block.size(), size_ - sent_, e.writable()});
+      for (std::size_t i = 0; i < n; ++i) block[i] = octet(write_, sent_ + i);
+      sent_ += e.write(Bytes{block.data(), n}, now);
+    }
+    if (sent_ == size_ && !shut_) {
+      shut_ = true;
+      e.shutdown(now);
+    }
+    while (e.readable() > 0 && !paused) {
+      const Bytes bytes = e.peek();
+      for (std::size_t i = 0; i < bytes.size(); ++i) {
+        if (bytes[i] != octet(read_, received_ + i)) wrong_ = true;
+      }
+      received_ += bytes.size();
+      e.consume(bytes.size(), now);
+    }
+    return shut_ && e.at_end();
+  }
+
+  [[nodiscard]] bool intact(std::size_t expected) const { return !wrong_ && received_ == expected; }
+  [[nodiscard]] std::size_t sent() const { return sent_; }
+  bool paused = false;
+
+ private:
+  static std::uint8_t octet(std::uint64_t seed, std::size_t i) {
+    return static_cast<std::uint8_t>((seed * 31 + i * 2654435761U) >> 13);
+  }
+  std::size_t size_;
+  std::uint64_t write_;
+  std::uint64_t read_;
+  std::size_t sent_ = 0;
+  std::size_t received_ = 0;
+  bool shut_ = false;
+  bool wrong_ = false;
+};
+
+void serve(GatewayWorld& world) {
+  world.server.on_syn = [&world](const wire::FlowKey& key, const endpoint::Segment& syn) {
+    return std::make_unique<Endpoint>(
+        Endpoint::accept_syn({}, {key.source.port, key.destination.port}, wire::SeqNum(77), syn,
+                             false, world.reactor.now()));
+  };
+}
+
+TestHost::Connection* server_side(GatewayWorld& world, std::uint16_t client_port) {
+  for (auto& [key, connection] : world.server.connections) {
+    if (key.destination.port.value() == client_port) return &connection;
+  }
+  return nullptr;
+}
+
+double metric(const service::Gateway& gateway, std::string_view name) {
+  std::vector<engine::ServiceMetric> metrics;
+  gateway.list_metrics(metrics);
+  for (const auto& m : metrics) {
+    if (m.name == name) return m.value;
+  }
+  ADD_FAILURE() << "no metric " << name;
+  return -1;
+}
+
+class GatewayTransfer : public testing::TestWithParam<std::tuple<double, std::uint64_t>> {};
+
+TEST_P(GatewayTransfer, BothDirectionsArriveWholeAndEndInOrder) {
+  const auto [loss, seed] = GetParam();
+  service::GatewayOptions options;
+  options.buffer = 128 << 10;
+  GatewayWorld world(options, loss, seed, 32 << 10);
+  serve(world);
+  auto& client = world.connect(40000, {});
+  Talker from_client(seed, 700'001);
+  Talker from_server = Talker::answering(seed, 500'003);
+  const bool done = world.run_until(
+      [&] {
+        bool finished = from_client.step(*client.endpoint, world.reactor.now());
+        auto* server = server_side(world, 40000);
+        finished &= server != nullptr && from_server.step(*server->endpoint, world.reactor.now());
+        return finished;
+      },
+      600s);
+  EXPECT_TRUE(done);
+  EXPECT_TRUE(from_client.intact(500'003));
+  EXPECT_TRUE(from_server.intact(700'001));
+  EXPECT_TRUE(world.run_until(
+      [&] {
+        return metric(*world.gateway_a, "connections") == 0 &&
+               metric(*world.gateway_b, "connections") == 0;
+      },
+      200s))
+      << "the tables empty themselves";
+  EXPECT_EQ(metric(*world.gateway_a, "buffer_bytes"), 0);
+  EXPECT_EQ(metric(*world.gateway_b, "buffer_bytes"), 0);
+  EXPECT_EQ(metric(*world.gateway_a, "half_open"), 0);
+  EXPECT_EQ(metric(*world.gateway_b, "half_open"), 0);
+}
+
+INSTANTIATE_TEST_SUITE_P(Loss, GatewayTransfer,
+                         testing::Combine(testing::Values(0.0, 0.01, 0.05),
+                                          testing::Values(1U, 2U, 3U)));
+
+TEST(Gateway, TheServerSeesTheClientsOwnAddressPortAndMac) {
+  GatewayWorld world;
+  serve(world);
+  auto& client = world.connect(41234, {});
+  ASSERT_TRUE(world.run_until([&] { return client.endpoint->state() == State::kEstablished; }, 5s));
+  auto* server = server_side(world, 41234);
+  ASSERT_NE(server, nullptr);
+  EXPECT_EQ(server->path.key.destination.address, wire::IpAddress(world.client.ip));
+  EXPECT_EQ(server->path.destination_mac, kClientMac);
+}
+
+TEST(Gateway, ASynIsAnsweredOnlyWhenTheServerHasAnswered) {
+  GatewayWorld world;
+  world.server.on_syn = nullptr;
+  world.server.silent = false;
+  world.server.answers_arp = true;
+  auto& client = world.connect(40000, {});
+  ASSERT_TRUE(world.run_until([&] { return client.endpoint->finished(); }, 10s));
+  EXPECT_EQ(client.endpoint->end_reason(), EndReason::kRefused);
+  EXPECT_EQ(metric(*world.gateway_a, "established_total"), 0);
+}
+
+TEST(Gateway, AHostThatDoesNotExistIsReportedAsUnreachableByIcmp) {
+  GatewayWorld world;
+  world.server.answers_arp = false;
+  world.server.silent = true;
+  auto& client = world.connect(40000, {});
+  ASSERT_TRUE(world.run_until([&] { return !world.client.strangers.empty(); }, 10s));
+  const Layout& layout = world.client.strangers.front().layout();
+  EXPECT_EQ(layout.transport, TransportKind::kIcmpv4);
+  EXPECT_EQ(client.endpoint->state(), State::kSynSent) << "a soft error: the client goes on trying";
+  EXPECT_EQ(metric(*world.gateway_b, "unresolved_total"), 1);
+}
+
+TEST(Gateway, ASilentServerIsSilenceForTheClient) {
+  GatewayWorld world;
+  // The server is known by MAC, but answers no SYN.
+  serve(world);
+  auto& first = world.connect(40000, {});
+  ASSERT_TRUE(world.run_until([&] { return first.endpoint->state() == State::kEstablished; }, 5s));
+  world.server.silent = true;
+  auto& client = world.connect(40001, {});
+  EXPECT_FALSE(world.run_until([&] { return client.endpoint->state() != State::kSynSent; }, 60s));
+  EXPECT_TRUE(world.client.strangers.empty());
+}
+
+TEST(Gateway, AResetInTheMiddleReachesTheOtherEnd) {
+  for (const bool by_client : {true, false}) {
+    GatewayWorld world;
+    serve(world);
+    auto& client = world.connect(40000, {});
+    ASSERT_TRUE(world.run_until(
+        [&] {
+          return server_side(world, 40000) != nullptr &&
+                 client.endpoint->state() == State::kEstablished;
+        },
+        5s));
+    auto* server = server_side(world, 40000);
+    Endpoint& from = by_client ? *client.endpoint : *server->endpoint;
+    Endpoint& to = by_client ? *server->endpoint : *client.endpoint;
+    from.abort(world.reactor.now());
+    ASSERT_TRUE(world.run_until([&] { return to.finished(); }, 5s)) << by_client;
+    EXPECT_EQ(to.end_reason(), EndReason::kReset);
+  }
+}
+
+TEST(Gateway, HalfCloseTravelsAndTheOtherDirectionGoesOn) {
+  GatewayWorld world;
+  serve(world);
+  auto& client = world.connect(40000, {});
+  ASSERT_TRUE(world.run_until(
+      [&] {
+        return server_side(world, 40000) != nullptr &&
+               client.endpoint->state() == State::kEstablished;
+      },
+      5s));
+  Endpoint& server = *server_side(world, 40000)->endpoint;
+  client.endpoint->shutdown(world.reactor.now());
+  ASSERT_TRUE(world.run_until([&] { return server.at_end(); }, 5s));
+  const std::vector<std::uint8_t> answer(100'000, 0x5a);
+  ASSERT_EQ(server.write(answer, world.reactor.now()), answer.size());
+  server.shutdown(world.reactor.now());
+  std::size_t received = 0;
+  ASSERT_TRUE(world.run_until(
+      [&] {
+        while (client.endpoint->readable() > 0) {
+          const std::size_t n = client.endpoint->peek().size();
+          received += n;
+          client.endpoint->consume(n, world.reactor.now());
+        }
+        return client.endpoint->at_end();
+      },
+      10s));
+  EXPECT_EQ(received, answer.size());
+}
+
+TEST(Gateway, AStalledReaderStopsTheSenderWithinTheBuffers) {
+  service::GatewayOptions options;
+  options.buffer = 64 << 10;
+  constexpr std::size_t kStream = 32 << 10;
+  GatewayWorld world(options, 0, 1, kStream);
+  serve(world);
+  endpoint::Config config;
+  config.receive_buffer = config.send_buffer = 64 << 10;
+  auto& client = world.connect(40000, config);
+  Talker from_client(1, 4 << 20);
+  Talker from_server = Talker::answering(1, 0);
+  from_server.paused = true;
+  const auto step = [&] {
+    bool finished = from_client.step(*client.endpoint, world.reactor.now());
+    auto* server = server_side(world, 40000);
+    return server != nullptr && from_server.step(*server->endpoint, world.reactor.now()) &&
+           finished;
+  };
+  EXPECT_FALSE(world.run_until(step, 10s));
+  // Client send buffer, A's receive buffer, the stream, B's send buffer, the server's 1 MiB.
+  EXPECT_LE(from_client.sent(), 3 * (64U << 10) + kStream + (1U << 20) + (64U << 10));
+  EXPECT_LE(metric(*world.gateway_a, "buffer_bytes"), 2.0 * ((64 << 10) + 2 * 16384));
+  from_server.paused = false;
+  EXPECT_TRUE(world.run_until(step, 120s));
+  EXPECT_TRUE(from_server.intact(4 << 20));
+}
+
+TEST(Gateway, PeerDownRefusesOrPassesAsConfigured) {
+  {
+    GatewayWorld world;
+    serve(world);
+    world.peer_up(false);
+    auto& client = world.connect(40000, {});
+    ASSERT_TRUE(world.run_until([&] { return client.endpoint->finished(); }, 10s));
+    EXPECT_EQ(client.endpoint->end_reason(), EndReason::kRefused);
+  }
+  service::GatewayOptions options;
+  options.on_peer_down = service::PeerDownPolicy::kPass;
+  GatewayWorld world(options);
+  serve(world);
+  world.peer_up(false);
+  auto& client = world.connect(40000, {});
+  Talker from_client(5, 100'000);
+  Talker from_server = Talker::answering(5, 50'000);
+  EXPECT_TRUE(world.run_until(
+      [&] {
+        bool finished = from_client.step(*client.endpoint, world.reactor.now());
+        auto* server = server_side(world, 40000);
+        return server != nullptr && from_server.step(*server->endpoint, world.reactor.now()) &&
+               finished;
+      },
+      60s));
+  EXPECT_TRUE(from_server.intact(100'000));
+  EXPECT_TRUE(from_client.intact(50'000));
+  EXPECT_EQ(metric(*world.gateway_a, "passed_total"), 1);
+  EXPECT_EQ(metric(*world.gateway_a, "connections"), 0);
+}
+
+TEST(Gateway, WhatDoesNotMatchPassesAsBridged) {
+  service::GatewayOptions options;
+  options.match = "tcp and not port 80";
+  GatewayWorld world(options);
+  serve(world);
+  auto& client = world.connect(40000, {});
+  ASSERT_TRUE(world.run_until([&] { return client.endpoint->state() == State::kEstablished; }, 5s));
+  EXPECT_EQ(metric(*world.gateway_a, "opened_total"), 0);
+}
+
+TEST(Gateway, AtTheBoundSynsAreDroppedAndCountedAndLaterOnesTaken) {
+  service::GatewayOptions options;
+  options.max_connections = 4;
+  options.time_wait = 1s;
+  GatewayWorld world(options);
+  serve(world);
+  std::vector<Endpoint*> clients;
+  for (std::uint16_t i = 0; i < 6; ++i) {
+    clients.push_back(world.connect(static_cast<std::uint16_t>(40000 + i), {}).endpoint.get());
+  }
+  const auto established = [&] {
+    return std::ranges::count_if(clients,
+                                 [](auto* e) { return e->state() == State::kEstablished; });
+  };
+  EXPECT_TRUE(world.run_until([&] { return established() == 4; }, 5s));
+  EXPECT_GE(metric(*world.gateway_a, "limit_connections_total"), 2);
+  EXPECT_GE(world.context_a().drops.value(DropReason::kFlowTableFull), 2U);
+  for (auto* e : clients) {
+    if (e->state() == State::kEstablished) e->abort(world.reactor.now());
+  }
+  EXPECT_TRUE(world.run_until([&] { return established() == 2; }, 60s));
+}
+
+TEST(Gateway, StopWaitsForLiveConnectionsAndTakesNoNewOnes) {
+  GatewayWorld world;
+  serve(world);
+  auto& client = world.connect(40000, {});
+  ASSERT_TRUE(world.run_until([&] { return client.endpoint->state() == State::kEstablished; }, 5s));
+  bool stopped = false;
+  world.gateway_a->stop([&] { stopped = true; });
+  auto& late = world.connect(40001, {});
+  EXPECT_FALSE(
+      world.run_until([&] { return stopped || late.endpoint->state() != State::kSynSent; }, 3s));
+  Talker from_client(9, 1000);
+  Talker from_server = Talker::answering(9, 1000);
+  EXPECT_TRUE(world.run_until(
+      [&] {
+        from_client.step(*client.endpoint, world.reactor.now());
+        from_server.step(*server_side(world, 40000)->endpoint, world.reactor.now());
+        return stopped;
+      },
+      60s));
+  EXPECT_TRUE(from_client.intact(1000));
+  EXPECT_TRUE(from_server.intact(1000));
+}
+
+TEST(Gateway, DestructionResetsWhatIsStillOpen) {
+  GatewayWorld world;
+  serve(world);
+  auto& client = world.connect(40000, {});
+  ASSERT_TRUE(world.run_until([&] { return client.endpoint->state() == State::kEstablished; }, 5s));
+  Batch& inbound = world.context_a().emitted[1];
+  inbound.clear();
+  world.gateway_a.reset();
+  ASSERT_EQ(inbound.size(), 1U);
+  const auto segment = service::to_segment(inbound.front());
+  ASSERT_TRUE(segment.has_value());
+  EXPECT_TRUE(segment->header.flags.rst());
+  inbound.clear();
+}
+
+}  // namespace
+}  // namespace vtl::test

@@ -1,0 +1,454 @@
+#include "vtl/service/gateway/gateway.h"
+
+#include <algorithm>
+#include <bit>
+#include <utility>
+
+#include "vtl/base/log.h"
+#include "vtl/base/secure_random.h"
+
+namespace vtl::service {
+namespace {
+
+using engine::Direction;
+using transport::StreamError;
+
+constexpr std::size_t kIpv4TcpHeaders = 40;
+constexpr std::size_t kIpv6TcpHeaders = 60;
+constexpr std::size_t kMaxPassed = 65536;
+constexpr std::size_t kMinMtu = 576;  // RFC 791: every host takes this much
+
+/// The smallest shift with which 16 bits of window cover `buffer` (RFC 7323 section 2.2).
+std::uint8_t window_scale_for(std::size_t buffer) {
+  std::uint8_t shift = 0;
+  while (shift < 14 && (std::size_t{65535} << shift) < buffer) ++shift;
+  return shift;
+}
+
+std::uint8_t dscp_of(const Packet& packet) {
+  const Layout& layout = packet.layout();
+  const std::uint16_t first = load_be16(packet.bytes(), layout.network_offset);
+  // RFC 2474 section 3: the upper six bits of the octet after IPv4's version and header length, or
+  // of IPv6's traffic class.
+  return layout.network == NetworkKind::kIpv4 ? static_cast<std::uint8_t>((first & 0xff) >> 2)
+                                              : static_cast<std::uint8_t>((first >> 6) & 0x3f);
+}
+
+}  // namespace
+
+/// An incoming stream on its way to a relay.
+struct Gateway::Arrival {
+  std::unique_ptr<transport::IncomingStream> incoming;  // null once cancelled or refused
+  Preface preface;
+  wire::MacAddress server_mac;
+  std::size_t* count = nullptr;
+  std::shared_ptr<bool> alive;
+
+  ~Arrival() {
+    if (*alive) --*count;
+  }
+  void refuse(StreamError reason) {
+    if (incoming) incoming->refuse(reason);
+    incoming.reset();
+  }
+};
+
+Outcome<std::unique_ptr<Gateway>> Gateway::create(GatewayOptions options) {
+  auto filter = Filter::compile(options.match);
+  if (!filter) return std::unexpected(filter.error());
+  return std::unique_ptr<Gateway>(new Gateway(std::move(options), std::move(*filter)));
+}
+
+Gateway::Gateway(GatewayOptions options, Filter filter)
+    : options_(std::move(options)),
+      filter_(std::move(filter)),
+      passed_(kMaxPassed),
+      alive_(std::make_shared<bool>(true)) {}
+
+Gateway::~Gateway() {
+  if (context_ != nullptr) {
+    for (auto& [key, relay] : relays_) relay->abort(StreamError::kReset);
+  }
+  *alive_ = false;
+}
+
+void Gateway::start(engine::ServiceContext& context) {
+  context_ = &context;
+  chunks_ = std::make_unique<ChunkPool>(options_.memory);
+  guest_side_ = std::make_unique<Neighbours>(context, Direction::kInbound);
+  network_side_ = std::make_unique<Neighbours>(context, Direction::kOutbound);
+  transport_ = context.peer(options_.peer);
+  if (transport_ == nullptr) {
+    // The configuration checks this; a program that builds its own engine may get it wrong.
+    log::error("gateway on link {}: there is no peer named \"{}\"; connections pass as plain TCP",
+               context.link_name(), options_.peer);
+    return;
+  }
+  transport_->listen([this](std::unique_ptr<transport::IncomingStream> incoming) {
+    take_incoming(std::move(incoming));
+  });
+  running_ = true;
+}
+
+void Gateway::process(Direction direction, Batch& batch) {
+  if (transport_ == nullptr) return;
+  in_batch_ = true;
+  for (Packet& packet : batch) {
+    if (direction == Direction::kOutbound) {
+      process_from_guest(packet);
+    } else {
+      process_from_network(packet);
+    }
+  }
+  in_batch_ = false;
+  run_scheduled();
+}
+
+void Gateway::process_from_guest(Packet& packet) {
+  const Layout& layout = packet.layout();
+  if (layout.transport == TransportKind::kTcp) {
+    if (const auto key = flow_key(packet.bytes(), layout); key && layout.vlan_tags <= 1) {
+      if (const auto it = relays_.find(*key); it != relays_.end()) {
+        take_segment(*it->second, std::move(packet));
+        return;
+      }
+      const auto tcp = wire::TcpView::parse(
+          packet.bytes().subspan(layout.transport_offset, layout.end - layout.transport_offset));
+      if (tcp && tcp->flags().syn() && !tcp->flags().ack() && !tcp->flags().rst() &&
+          passed_.use(*key) == nullptr && filter_.matches(packet.bytes(), layout)) {
+        guest_side_->learn_source(packet);
+        take_syn(*key, std::move(packet));
+        return;
+      }
+    }
+  } else if (layout.transport == TransportKind::kIcmpv4 ||
+             layout.transport == TransportKind::kIcmpv6) {
+    take_icmp(packet);
+    if (!packet) return;
+  }
+  guest_side_->learn_source(packet);
+  network_side_->learn_destination(packet);
+}
+
+void Gateway::process_from_network(Packet& packet) {
+  const Layout& layout = packet.layout();
+  if (layout.transport == TransportKind::kTcp) {
+    // Nobody but this gateway speaks to the guest side for a connection that it plays.
+    const auto key = flow_key(packet.bytes(), layout);
+    if (key && relays_.contains(key->reversed())) {
+      context_->drop(std::move(packet), DropReason::kNotOfConnection);
+      return;
+    }
+  }
+  network_side_->learn_source(packet);
+  guest_side_->learn_destination(packet);
+}
+
+void Gateway::take_segment(Relay& relay, Packet packet) {
+  const auto segment = to_segment(packet);
+  if (!segment) {
+    context_->drop(std::move(packet), segment.error() == SegmentError::kBadChecksum
+                                          ? DropReason::kBadChecksum
+                                          : DropReason::kMalformedTransport);
+    return;
+  }
+  if (relay.may_be_replaced_by(*segment)) {
+    const wire::FlowKey key = relay.guest_key();
+    if (segment->header.flags.syn() && filter_.matches(packet.bytes(), packet.layout())) {
+      retire(key);
+      take_syn(key, std::move(packet));
+      return;
+    }
+  }
+  relay.guest_mac(wire::MacAddress::load(packet.bytes(), wire::MacAddress::kSize));
+  relay.process(*segment, context_->reactor().now());
+  schedule(relay);
+}
+
+void Gateway::take_syn(const wire::FlowKey& key, Packet packet) {
+  if (!running_) {
+    context_->drop(std::move(packet), DropReason::kLinkStopping);
+    return;
+  }
+  if (!transport_->peer_up() && options_.on_peer_down == PeerDownPolicy::kPass) {
+    ++counters_.passed;
+    passed_.put(key, true);
+    context_->emit(Direction::kOutbound, std::move(packet));
+    return;
+  }
+  const auto segment = to_segment(packet);
+  if (!segment) {
+    context_->drop(std::move(packet), DropReason::kMalformedTransport);
+    return;
+  }
+  if (!has_room()) {
+    context_->drop(std::move(packet), DropReason::kFlowTableFull);
+    return;
+  }
+  Preface preface;
+  preface.key = key;
+  preface.next_hop_mac = wire::MacAddress::load(packet.bytes(), 0);
+  preface.client_mac = wire::MacAddress::load(packet.bytes(), wire::MacAddress::kSize);
+  preface.options = segment->header.options;
+  preface.dscp = dscp_of(packet);
+  std::array<std::uint8_t, Preface::kMaxSize> bytes;
+  preface.emit(bytes);
+
+  FramePath path{.source_mac = preface.next_hop_mac,
+                 .destination_mac = preface.client_mac,
+                 .key = key.reversed(),
+                 .dscp = preface.dscp};
+  const Time now = context_->reactor().now();
+  endpoint::Endpoint endpoint = endpoint::Endpoint::accept_syn(
+      endpoint_config(key.source.address.is_v6()), {key.destination.port, key.source.port},
+      wire::SeqNum(random_u32()), *segment, /*hold=*/true, now);
+  ++counters_.opened;
+  insert(Relay::open(*this, path, std::move(endpoint), context_->pool().clone(packet), *transport_,
+                     Bytes{bytes.data(), preface.size()}, options_.peer));
+}
+
+void Gateway::take_incoming(std::unique_ptr<transport::IncomingStream> incoming) {
+  const auto preface = Preface::parse(incoming->preface());
+  if (!preface) {
+    ++counters_.bad_prefaces;
+    incoming->refuse(StreamError::kProtocol);
+    return;
+  }
+  if (!running_) {
+    incoming->refuse(StreamError::kPeerDown);
+    return;
+  }
+  if (!has_room()) {
+    incoming->refuse(StreamError::kLimit);
+    return;
+  }
+  ++arrivals_;
+  auto arrival = std::make_shared<Arrival>();
+  arrival->incoming = std::move(incoming);
+  arrival->preface = *preface;
+  arrival->count = &arrivals_;
+  arrival->alive = alive_;
+  arrival->incoming->on_cancelled([weak = std::weak_ptr(arrival)] {
+    if (const auto a = weak.lock()) a->incoming.reset();
+  });
+  resolve_server(arrival);
+}
+
+void Gateway::resolve_server(std::shared_ptr<Arrival> arrival) {
+  const Preface& preface = arrival->preface;
+  const wire::IpAddress server = preface.key.destination.address;
+  const auto next = [this, arrival](std::optional<wire::MacAddress> mac) {
+    if (!mac || !arrival->incoming) {
+      ++counters_.unresolved;
+      arrival->refuse(StreamError::kHostUnreachable);
+      return;
+    }
+    arrival->server_mac = *mac;
+    resolve_client(arrival);
+  };
+  const auto known = guest_side_->find(server, preface.key.vlan);
+  const bool by_router = !known && options_.guest_next_hop.has_value();
+  guest_side_->resolve(by_router ? *options_.guest_next_hop : server, preface.key.vlan,
+                       preface.client_mac, next);
+}
+
+void Gateway::resolve_client(std::shared_ptr<Arrival> arrival) {
+  const Preface& preface = arrival->preface;
+  const wire::IpAddress client = preface.key.source.address;
+  const auto next = [this, arrival](std::optional<wire::MacAddress> mac) {
+    if (!mac || !arrival->incoming) {
+      ++counters_.unresolved;
+      arrival->refuse(StreamError::kHostUnreachable);
+      return;
+    }
+    arrival->preface.client_mac = *mac;
+    connect(arrival);
+  };
+  if (network_side_->find(client, preface.key.vlan)) {
+    network_side_->resolve(client, preface.key.vlan, arrival->server_mac, next);
+  } else if (preface.next_hop_mac == arrival->server_mac) {
+    // The client's SYN was addressed to the server's own MAC: one segment from end to end.
+    next(preface.client_mac);
+  } else {
+    network_side_->resolve(options_.network_next_hop.value_or(client), preface.key.vlan,
+                           arrival->server_mac, next);
+  }
+}
+
+void Gateway::connect(const std::shared_ptr<Arrival>& arrival) {
+  const Preface& preface = arrival->preface;
+  if (const auto it = relays_.find(preface.key.reversed()); it != relays_.end()) {
+    // The client has opened this connection anew, so the old one is dead on its side.
+    it->second->abort(StreamError::kReset);
+    retire(preface.key.reversed());
+  }
+  if (!running_) {
+    arrival->refuse(StreamError::kPeerDown);
+    return;
+  }
+  FramePath path{.source_mac = preface.client_mac,
+                 .destination_mac = arrival->server_mac,
+                 .key = preface.key,
+                 .dscp = preface.dscp};
+  endpoint::Config config = endpoint_config(preface.key.source.address.is_v6());
+  config.offer_window_scale = preface.options.window_scale.has_value();
+  config.offer_timestamps = preface.options.timestamps.has_value();
+  endpoint::Endpoint endpoint =
+      endpoint::Endpoint::connect(config, {preface.key.source.port, preface.key.destination.port},
+                                  wire::SeqNum(random_u32()), context_->reactor().now());
+  ++counters_.accepted;
+  insert(Relay::connect(*this, path, std::move(endpoint), std::move(arrival->incoming),
+                        std::string(transport_->kind()), options_.peer));
+}
+
+bool Gateway::has_room() {
+  if (relays_.size() + arrivals_ >= options_.max_connections) {
+    ++counters_.limit_connections;
+    return false;
+  }
+  if (half_open_ + arrivals_ >= options_.max_half_open) {
+    ++counters_.limit_half_open;
+    return false;
+  }
+  return true;
+}
+
+endpoint::Config Gateway::endpoint_config(bool v6) const {
+  endpoint::Config config;
+  const std::size_t mtu =
+      std::clamp<std::size_t>(context_->mtu(Direction::kInbound), kMinMtu, 65535);
+  config.mss = static_cast<std::uint16_t>(mtu - (v6 ? kIpv6TcpHeaders : kIpv4TcpHeaders));
+  config.window_scale = window_scale_for(options_.buffer);
+  config.receive_buffer = options_.buffer;
+  config.send_buffer = options_.buffer;
+  config.keep_alive_idle = options_.keep_alive;
+  config.time_wait = options_.time_wait;
+  config.pool = chunks_.get();
+  return config;
+}
+
+void Gateway::insert(std::unique_ptr<Relay> relay) {
+  ++half_open_;
+  Relay& inserted = *relay;
+  relays_[inserted.guest_key()] = std::move(relay);
+  schedule(inserted);
+}
+
+void Gateway::retire(const wire::FlowKey& key) {
+  const auto it = relays_.find(key);
+  if (it == relays_.end()) return;
+  retired_.push_back(std::move(it->second));
+  relays_.erase(it);
+  if (retired_.back()->half_open) --half_open_;
+  post_turn();
+}
+
+void Gateway::schedule(Relay& relay) {
+  if (relay.scheduled) return;
+  relay.scheduled = true;
+  scheduled_.push_back(&relay);
+  post_turn();
+}
+
+void Gateway::post_turn() {
+  if (posted_ || in_turn_ || in_batch_) return;
+  posted_ = true;
+  context_->reactor().post([this, alive = alive_] {
+    if (!*alive) return;
+    posted_ = false;
+    run_scheduled();
+  });
+}
+
+void Gateway::run_scheduled() {
+  if (in_turn_) return;
+  in_turn_ = true;
+  // What a pump schedules anew (more to move than its quantum) waits for the next turn, so that
+  // packets are read in between.
+  turn_.swap(scheduled_);
+  for (Relay* relay : turn_) {
+    relay->scheduled = false;
+    relay->pump();
+  }
+  turn_.clear();
+  for (const wire::FlowKey& key : over_) {
+    const auto it = relays_.find(key);
+    if (it != relays_.end() && it->second->phase() == Relay::Phase::kOver) retire(key);
+  }
+  over_.clear();
+  std::erase_if(retired_, [](const auto& relay) { return !relay->scheduled; });
+  in_turn_ = false;
+  if (!scheduled_.empty() || !retired_.empty() || !over_.empty()) post_turn();
+  if (stopped_) check_stopped();
+}
+
+void Gateway::on_established(Relay& relay) {
+  if (!relay.half_open) return;
+  relay.half_open = false;
+  --half_open_;
+  ++counters_.established;
+}
+
+void Gateway::on_over(Relay& relay) {
+  over_.push_back(relay.guest_key());
+  post_turn();
+}
+
+bool Gateway::pass_instead(Relay& relay) {
+  if (options_.on_peer_down != PeerDownPolicy::kPass || !relay.is_opener()) {
+    ++counters_.refused;
+    return false;
+  }
+  ++counters_.passed;
+  passed_.put(relay.guest_key(), true);
+  context_->emit(Direction::kOutbound, relay.take_syn_frame());
+  return true;
+}
+
+void Gateway::stop(std::function<void()> done) {
+  running_ = false;
+  stopped_ = std::move(done);
+  check_stopped();
+}
+
+void Gateway::check_stopped() {
+  const bool waiting = std::any_of(relays_.begin(), relays_.end(),
+                                   [](const auto& entry) { return !entry.second->only_lingers(); });
+  if (waiting) return;
+  std::exchange(stopped_, nullptr)();
+}
+
+void Gateway::list_flows(std::vector<engine::FlowInfo>& out) const {
+  const Time now = context_->reactor().now();
+  for (const auto& [key, relay] : relays_) out.push_back(relay->info(now));
+}
+
+void Gateway::list_metrics(std::vector<engine::ServiceMetric>& out) const {
+  const auto count = [&](const char* name, const char* help, std::uint64_t value) {
+    out.push_back({name, help, static_cast<double>(value), true});
+  };
+  const auto gauge = [&](const char* name, const char* help, std::size_t value) {
+    out.push_back({name, help, static_cast<double>(value), false});
+  };
+  gauge("connections", "Connections now, half-open ones included", relays_.size());
+  gauge("half_open", "Connections whose handshake is not done", half_open_ + arrivals_);
+  gauge("buffer_bytes", "Octets of buffer memory in use", chunks_ ? chunks_->bytes_in_use() : 0);
+  count("opened_total", "Connections taken from the guest", counters_.opened);
+  count("accepted_total", "Connections played toward the guest side for the peer",
+        counters_.accepted);
+  count("established_total", "Connections whose both handshakes were completed",
+        counters_.established);
+  count("refused_total", "Connections refused because the peer was away", counters_.refused);
+  count("passed_total", "Connections let go as plain TCP because the peer was away",
+        counters_.passed);
+  count("limit_connections_total", "Openings turned away at max_connections",
+        counters_.limit_connections);
+  count("limit_half_open_total", "Openings turned away at max_half_open",
+        counters_.limit_half_open);
+  count("bad_prefaces_total", "Streams refused because their preface made no sense",
+        counters_.bad_prefaces);
+  count("unresolved_total", "Streams refused because a next hop did not answer",
+        counters_.unresolved);
+}
+
+}  // namespace vtl::service

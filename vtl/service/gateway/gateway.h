@@ -1,0 +1,130 @@
+// Gateway: carries the guest's TCP connections to a peer VTL over a transport made for the path.
+//
+// What. Takes the TCP connections of the link's guest that match a filter off the wire, carries
+// their octets to the peer, whose gateway plays the client, with the client's own address, port and
+// MAC, toward the real server. Works in both directions: it also takes the streams that the peer
+// opens and plays those clients toward its own guest side. Everything else passes as it is.
+//
+// Configuration.
+//   peer: NAME                 required; an entry of `peers`
+//   match: EXPRESSION          "tcp"; pcap-filter, asked with the guest's SYN
+//   on_peer_down: refuse|pass  refuse; pass lets connections go as plain TCP while the peer is away
+//   max_connections: N         65536 on each worker
+//   max_half_open: N           4096 on each worker
+//   buffer: SIZE               4MiB a connection and direction
+//   memory: SIZE               512MiB in all on each worker
+//   guest_next_hop, network_next_hop: ADDRESS   routers, for hosts that no frame has told about
+//   keep_alive: DURATION       2h; 0s turns it off
+//   time_wait: DURATION        10s
+//
+// Limits and what happens at them. At max_connections or max_half_open a SYN is dropped (the guest
+// sends it again) and an incoming stream refused; both counted. A spent memory budget closes
+// windows. IP fragments of TCP are not taken. Frames with two VLAN tags are not taken.
+//
+// Counters: see list_metrics(). Drops: bad-checksum, malformed-transport, flow-table-full,
+// not-of-connection, next-hop-unresolved.
+//
+// Example.
+//   - gateway: { peer: siteb, match: "tcp and not port 22", on_peer_down: pass }
+//
+// Theory of operation. A table holds a Relay for each connection, by the flow as the guest's frames
+// carry it. process() feeds a batch's segments to their relays, remembers which it touched, and
+// pumps each of them once afterwards: one acknowledgement and one stream write per batch, not per
+// frame. Relays that are over are destroyed at the end of the turn.
+//
+// Thread rule: one instance per worker, called on it only.
+#pragma once
+
+#include <absl/container/flat_hash_map.h>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "vtl/base/aging_map.h"
+#include "vtl/base/byte_queue.h"
+#include "vtl/engine/service.h"
+#include "vtl/service/filter.h"
+#include "vtl/service/gateway/neighbours.h"
+#include "vtl/service/gateway/options.h"
+#include "vtl/service/gateway/preface.h"
+#include "vtl/service/gateway/relay.h"
+
+namespace vtl::service {
+
+class Gateway final : public engine::Service, private RelayOwner {
+ public:
+  /// Error: the filter does not compile.
+  [[nodiscard]] static Outcome<std::unique_ptr<Gateway>> create(GatewayOptions options);
+  ~Gateway() override;
+
+  // engine::Service
+  [[nodiscard]] std::string_view kind() const noexcept override { return "gateway"; }
+  void start(engine::ServiceContext& context) override;
+  void process(engine::Direction direction, Batch& batch) override;
+  void stop(std::function<void()> done) override;
+  void list_flows(std::vector<engine::FlowInfo>& out) const override;
+  void list_metrics(std::vector<engine::ServiceMetric>& out) const override;
+
+ private:
+  struct Counters {
+    std::uint64_t opened = 0, accepted = 0, established = 0, refused = 0, passed = 0,
+                  limit_connections = 0, limit_half_open = 0, bad_prefaces = 0, unresolved = 0;
+  };
+  struct Arrival;  // an incoming stream whose next hops are being found
+
+  Gateway(GatewayOptions options, Filter filter);
+
+  void process_from_guest(Packet& packet);
+  void process_from_network(Packet& packet);
+  void take_segment(Relay& relay, Packet packet);
+  void take_syn(const wire::FlowKey& key, Packet packet);
+  void take_icmp(Packet& packet);
+  void take_incoming(std::unique_ptr<transport::IncomingStream> incoming);
+  void resolve_server(std::shared_ptr<Arrival> arrival);
+  void resolve_client(std::shared_ptr<Arrival> arrival);
+  void connect(const std::shared_ptr<Arrival>& arrival);
+  [[nodiscard]] bool has_room();
+  [[nodiscard]] endpoint::Config endpoint_config(bool v6) const;
+  void insert(std::unique_ptr<Relay> relay);
+  void retire(const wire::FlowKey& key);
+  void post_turn();
+  void run_scheduled();
+  void check_stopped();
+
+  // RelayOwner
+  [[nodiscard]] engine::ServiceContext& context() noexcept override { return *context_; }
+  void schedule(Relay& relay) override;
+  void on_established(Relay& relay) override;
+  void on_over(Relay& relay) override;
+  bool pass_instead(Relay& relay) override;
+  void send_unreachable(Relay& relay, transport::StreamError reason) override;
+
+  GatewayOptions options_;
+  Filter filter_;
+  engine::ServiceContext* context_ = nullptr;
+  transport::Transport* transport_ = nullptr;
+  std::unique_ptr<ChunkPool> chunks_;
+  std::unique_ptr<Neighbours> guest_side_;
+  std::unique_ptr<Neighbours> network_side_;
+  absl::flat_hash_map<wire::FlowKey, std::unique_ptr<Relay>> relays_;
+  AgingMap<wire::FlowKey, bool> passed_;  ///< flows let go as plain TCP
+  std::vector<Relay*> scheduled_;         ///< to be pumped in the next turn
+  std::vector<Relay*> turn_;              ///< being pumped in this one
+  std::vector<wire::FlowKey> over_;
+  std::vector<std::unique_ptr<Relay>>
+      retired_;  ///< out of the table, destroyed when no turn needs them
+  std::size_t half_open_ = 0;
+  std::size_t arrivals_ = 0;
+  bool posted_ = false;
+  bool in_turn_ = false;
+  bool in_batch_ = false;
+  bool running_ = false;
+  std::function<void()> stopped_;
+  std::shared_ptr<bool> alive_;  ///< false once destroyed: what was posted checks it
+  Counters counters_;
+};
+
+}  // namespace vtl::service

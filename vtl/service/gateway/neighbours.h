@@ -1,0 +1,78 @@
+// Neighbours: which MAC leads to which IP address on one side of a link.
+//
+// Learned from what passes: the source of every IP packet and ARP message that comes from the side,
+// and the destination that the other side uses to reach an address there (which is right also when
+// a router stands on the way). What is not known is asked for: an ARP probe (RFC 5227: sender
+// address zero) or a neighbour solicitation (RFC 4861 section 4.3), sent with the MAC that VTL is
+// about to play, so that no address of VTL's own appears on the segment.
+//
+// Bounds: kMaxEntries addresses (least recently used go first), kMaxPending questions at once
+// (further ones fail at once), kTries questions kRetry apart.
+// Thread rule: the worker of the link.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "vtl/base/aging_map.h"
+#include "vtl/engine/service.h"
+
+namespace vtl::service {
+
+class Neighbours {
+ public:
+  static constexpr std::size_t kMaxEntries = 16384;
+  static constexpr std::size_t kMaxPending = 1024;
+  static constexpr int kTries = 3;
+  static constexpr Duration kRetry = 1s;  // RFC 4861 section 10: RETRANS_TIMER
+
+  using Answer = std::function<void(std::optional<wire::MacAddress>)>;
+
+  /// `toward`: the direction in which frames leave for this side.
+  Neighbours(engine::ServiceContext& context, engine::Direction toward);
+  ~Neighbours();
+
+  /// A frame that came from this side.
+  void learn_source(const Packet& packet);
+  /// A frame that is on its way to this side.
+  void learn_destination(const Packet& packet);
+
+  [[nodiscard]] std::optional<wire::MacAddress> find(const wire::IpAddress& address,
+                                                     std::uint16_t vlan);
+  /// Answers now if the address is known, else after asking for it; nullopt: nobody answered.
+  /// `played`: the source MAC of the question.
+  void resolve(const wire::IpAddress& address, std::uint16_t vlan, const wire::MacAddress& played,
+               Answer answer);
+
+ private:
+  struct Key {
+    wire::IpAddress address;
+    std::uint16_t vlan = 0;
+    constexpr bool operator==(const Key&) const = default;
+    template <class H>
+    friend H AbslHashValue(H h, const Key& k) {
+      return H::combine(std::move(h), k.address, k.vlan);
+    }
+  };
+  struct Question;
+
+  void learn(const Key& key, const wire::MacAddress& mac);
+  void learn_advertised(Bytes frame, const Layout& layout);
+  void ask(Question& question);
+  void close(const Key& key, std::optional<wire::MacAddress> mac);
+
+  engine::ServiceContext& context_;
+  engine::Direction toward_;
+  AgingMap<Key, wire::MacAddress> known_{kMaxEntries};
+  Key last_source_;
+  wire::MacAddress last_source_mac_;
+  Key last_destination_;
+  wire::MacAddress last_destination_mac_;
+  absl::flat_hash_map<Key, std::unique_ptr<Question>> questions_;
+  Timer age_;
+};
+
+}  // namespace vtl::service

@@ -1,0 +1,285 @@
+#include "vtl/service/gateway/relay.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+namespace vtl::service {
+namespace {
+
+using endpoint::EndReason;
+using endpoint::State;
+using transport::StreamError;
+
+/// Octets moved toward the guest in one pump(): bounds its work, so that one bulk connection does
+/// not hold up the others.
+constexpr std::size_t kPumpQuantum = std::size_t{256} << 10;
+constexpr std::size_t kCopyChunk = std::size_t{64} << 10;
+/// How soon octets that found the shared memory budget spent are offered again.
+constexpr Duration kMemoryRetry = 10ms;
+
+StreamError to_stream_error(EndReason reason) {
+  switch (reason) {
+    case EndReason::kRefused:
+      return StreamError::kRefused;
+    case EndReason::kTimedOut:
+      return StreamError::kTimedOut;
+    case EndReason::kUnreachable:
+      return StreamError::kHostUnreachable;
+    case EndReason::kReset:
+    case EndReason::kAborted:
+    case EndReason::kNone:
+      break;
+  }
+  return StreamError::kReset;
+}
+
+}  // namespace
+
+Relay::Relay(RelayOwner& owner, const FramePath& to_guest, endpoint::Endpoint endpoint, bool opener,
+             std::string peer, Time now)
+    : owner_(owner),
+      path_(to_guest),
+      endpoint_(std::move(endpoint)),
+      timer_([this] { pump(); }),
+      phase_(opener ? Phase::kOpening : Phase::kConnecting),
+      opener_(opener),
+      transform_(std::move(peer)),
+      born_(now) {}
+
+Relay::~Relay() = default;
+
+std::unique_ptr<Relay> Relay::open(RelayOwner& owner, const FramePath& to_guest,
+                                   endpoint::Endpoint endpoint, Packet syn_frame,
+                                   transport::Transport& transport, Bytes preface,
+                                   std::string peer) {
+  std::unique_ptr<Relay> relay(new Relay(owner, to_guest, std::move(endpoint), true,
+                                         fmt::format("{} to {}", transport.kind(), peer),
+                                         owner.context().reactor().now()));
+  relay->syn_frame_ = std::move(syn_frame);
+  relay->stream_ = transport.open(preface, *relay);
+  return relay;
+}
+
+std::unique_ptr<Relay> Relay::connect(RelayOwner& owner, const FramePath& to_guest,
+                                      endpoint::Endpoint endpoint,
+                                      std::unique_ptr<transport::IncomingStream> incoming,
+                                      std::string transport_kind, std::string peer) {
+  std::unique_ptr<Relay> relay(new Relay(owner, to_guest, std::move(endpoint), false,
+                                         fmt::format("{} from {}", transport_kind, peer),
+                                         owner.context().reactor().now()));
+  relay->incoming_ = std::move(incoming);
+  relay->incoming_->on_cancelled([r = relay.get()] {
+    r->incoming_.reset();
+    r->stream_over_ = true;
+    r->endpoint_.abort(r->owner_.context().reactor().now());
+    r->owner_.schedule(*r);
+  });
+  return relay;
+}
+
+bool Relay::may_be_replaced_by(const endpoint::Segment& syn) const noexcept {
+  return phase_ == Phase::kOver || (stream_over_ && endpoint_.yields_to(syn));
+}
+
+void Relay::pump() {
+  if (phase_ == Phase::kOver) return;
+  const Time now = owner_.context().reactor().now();
+  if (phase_ == Phase::kConnecting) follow_handshake();
+  bool more = false;
+  if (phase_ == Phase::kOpen && stream_) {
+    guest_to_stream(now);
+    more = stream_to_guest(now);
+  }
+  send(now);
+  follow_end(now);
+  if (phase_ == Phase::kOver) return;
+  if (more) owner_.schedule(*this);
+  const Time again = stranded_.empty() ? kNever : now + kMemoryRetry;
+  owner_.context().reactor().timers().arm(timer_, std::min(endpoint_.poll_at(now), again));
+}
+
+void Relay::follow_handshake() {
+  if (incoming_ == nullptr) return;
+  switch (endpoint_.state()) {
+    case State::kSynSent:
+    case State::kSynReceived:
+      return;
+    case State::kClosed:
+      incoming_->refuse(to_stream_error(endpoint_.end_reason()));
+      incoming_.reset();
+      stream_over_ = true;
+      return;
+    default:
+      break;
+  }
+  // The handler may be called from inside accept(): be open before it.
+  phase_ = Phase::kOpen;
+  const auto incoming = std::exchange(incoming_, nullptr);
+  stream_ = incoming->accept(*this);
+  owner_.on_established(*this);
+}
+
+void Relay::guest_to_stream(Time now) {
+  while (endpoint_.readable() > 0) {
+    const Bytes bytes = endpoint_.peek();
+    const std::size_t taken = stream_->write(bytes);
+    if (taken > 0) endpoint_.consume(taken, now);
+    bytes_from_guest_ += taken;
+    if (taken < bytes.size()) return;
+  }
+  if (endpoint_.at_end() && !stream_shut_) {
+    stream_shut_ = true;
+    stream_->shutdown();
+  }
+}
+
+bool Relay::stream_to_guest(Time now) {
+  static thread_local std::array<std::uint8_t, kCopyChunk> scratch;
+  if (!stranded_.empty()) {
+    const std::size_t taken = endpoint_.write(stranded_, now);
+    stranded_.erase(stranded_.begin(), stranded_.begin() + static_cast<std::ptrdiff_t>(taken));
+    if (!stranded_.empty()) return false;
+  }
+  std::size_t moved = 0;
+  while (moved < kPumpQuantum) {
+    const std::size_t room = std::min(endpoint_.writable(), scratch.size());
+    if (room == 0) return false;
+    const std::size_t n = stream_->read(MutableBytes{scratch.data(), room});
+    if (n == 0) {
+      if (stream_->at_end() && !endpoint_shut_) {
+        endpoint_shut_ = true;
+        endpoint_.shutdown(now);
+      }
+      return false;
+    }
+    const std::size_t taken = endpoint_.write(Bytes{scratch.data(), n}, now);
+    bytes_to_guest_ += n;
+    moved += n;
+    if (taken < n) {
+      stranded_.assign(scratch.begin() + taken, scratch.begin() + n);
+      return false;
+    }
+  }
+  return true;
+}
+
+void Relay::send(Time now) {
+  engine::ServiceContext& context = owner_.context();
+  endpoint_.dispatch(now, [&](const endpoint::OutSegment& segment) {
+    Packet frame = make_tcp_frame(context.pool(), path_, segment);
+    if (!frame) return false;
+    context.emit(engine::Direction::kInbound, std::move(frame));
+    return true;
+  });
+}
+
+void Relay::follow_end(Time now) {
+  const bool stream_done = stream_over_ || (stream_shut_ && endpoint_shut_);
+  if (endpoint_.finished()) {
+    if (stream_ && !stream_done) {
+      stream_->abort(to_stream_error(endpoint_.end_reason()));
+    }
+    if (incoming_) {
+      incoming_->refuse(to_stream_error(endpoint_.end_reason()));
+    }
+    over();
+    return;
+  }
+  if (stream_done && endpoint_.state() == State::kTimeWait) {
+    // What remains is the endpoint's quiet time; the stream's part is over.
+    stream_over_ = true;
+    stream_.reset();
+  }
+  (void)now;
+}
+
+void Relay::abort(StreamError reason) {
+  if (phase_ == Phase::kOver) return;
+  const Time now = owner_.context().reactor().now();
+  if (stream_ && !stream_over_) stream_->abort(reason);
+  if (incoming_) incoming_->refuse(reason);
+  stream_over_ = true;
+  endpoint_.abort(now);
+  send(now);
+  over();
+}
+
+void Relay::over() {
+  timer_.cancel();
+  phase_ = Phase::kOver;
+  owner_.on_over(*this);
+}
+
+void Relay::on_open() {
+  if (phase_ != Phase::kOpening) return;
+  phase_ = Phase::kOpen;
+  syn_frame_.reset();
+  endpoint_.accept(owner_.context().reactor().now());
+  owner_.on_established(*this);
+  owner_.schedule(*this);
+}
+
+void Relay::on_refused(StreamError reason) {
+  if (phase_ != Phase::kOpening) return;
+  const Time now = owner_.context().reactor().now();
+  stream_over_ = true;
+  switch (reason) {
+    case StreamError::kTimedOut:
+      // The server was silent, so VTL is: the guest's own timer tells it.
+      over();
+      return;
+    case StreamError::kHostUnreachable:
+    case StreamError::kNetworkUnreachable:
+      owner_.send_unreachable(*this, reason);
+      over();
+      return;
+    case StreamError::kPeerDown:
+    case StreamError::kNotAuthenticated:
+      if (owner_.pass_instead(*this)) {
+        over();
+        return;
+      }
+      break;
+    default:
+      break;
+  }
+  endpoint_.refuse(now);
+  owner_.schedule(*this);
+}
+
+void Relay::on_readable() {
+  owner_.schedule(*this);
+}
+void Relay::on_writable() {
+  owner_.schedule(*this);
+}
+
+void Relay::on_reset(StreamError reason) {
+  (void)reason;  // Toward the guest every broken stream is a reset.
+  if (phase_ == Phase::kOver) return;
+  stream_over_ = true;
+  endpoint_.abort(owner_.context().reactor().now());
+  owner_.schedule(*this);
+}
+
+engine::FlowInfo Relay::info(Time now) const {
+  engine::FlowInfo flow;
+  flow.link = owner_.context().link_name();
+  flow.worker = owner_.context().reactor().worker();
+  flow.key = opener_ ? guest_key() : path_.key;
+  flow.state = phase_ == Phase::kOpening ? "opening" : std::string(to_string(endpoint_.state()));
+  flow.bytes_out = bytes_from_guest_;
+  flow.bytes_in = bytes_to_guest_;
+  if (const Duration rtt = endpoint_.smoothed_rtt(); rtt > Duration::zero()) flow.rtt_guest = rtt;
+  if (stream_) {
+    if (const Duration rtt = stream_->round_trip(); rtt > Duration::zero()) flow.rtt_network = rtt;
+  }
+  flow.transform = transform_;
+  flow.age = now - born_;
+  return flow;
+}
+
+}  // namespace vtl::service

@@ -1,0 +1,149 @@
+// Relay: one connection that a gateway has taken: an endpoint toward the guest, a stream to the
+// peer.
+//
+// Theory of operation. On the side of the opener the guest's SYN makes an endpoint that holds its
+// answer, and a stream is opened with a preface. Only when the peer says that the real server has
+// answered is the SYN answered; a refusal reaches the guest as what it is. On the other side the
+// preface makes an endpoint that plays the client toward the real server; its handshake's end
+// accepts or refuses the stream. From then on pump() moves octets both ways, as far as the stream
+// and the endpoint take them: what one does not take stays in the other, whose window closes, so
+// memory is bounded by the endpoint's buffers. The end of either direction travels as itself (FIN
+// to shutdown, shutdown to FIN), and so do resets.
+//
+//        guest side                                                peer
+//   segments <-> Endpoint <-> [receive | send buffers] <-> Stream <-> ...
+//
+// Thread rule: the gateway's worker. A relay is destroyed by its owner only, outside its own calls:
+// when it is over it says so through RelayOwner::on_over().
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "vtl/base/timer_wheel.h"
+#include "vtl/endpoint/endpoint.h"
+#include "vtl/engine/flow_info.h"
+#include "vtl/engine/service.h"
+#include "vtl/service/tcp_frame.h"
+#include "vtl/transport/transport.h"
+
+namespace vtl::service {
+
+class Relay;
+
+/// What a relay needs of its gateway.
+class RelayOwner {
+ public:
+  virtual ~RelayOwner() = default;
+  [[nodiscard]] virtual engine::ServiceContext& context() noexcept = 0;
+  /// Calls relay.pump() soon, once however often it was asked.
+  virtual void schedule(Relay& relay) = 0;
+  /// The handshake is over: the relay is established.
+  virtual void on_established(Relay& relay) = 0;
+  /// The relay has ended and may be destroyed as soon as the caller has returned.
+  virtual void on_over(Relay& relay) = 0;
+  /// The opener's stream could not be made because the peer is down; false: refuse the guest.
+  virtual bool pass_instead(Relay& relay) = 0;
+  /// The guest is to be told by ICMP that its destination cannot be reached.
+  virtual void send_unreachable(Relay& relay, transport::StreamError reason) = 0;
+};
+
+class Relay final : public transport::StreamHandler {
+ public:
+  enum class Phase : std::uint8_t {
+    kOpening,     ///< opener: SYN held, waiting for the peer's answer
+    kConnecting,  ///< acceptor: SYN sent to the server, stream not yet accepted
+    kOpen,        ///< octets flow
+    kOver,        ///< nothing more will happen
+  };
+
+  /// The opener's side. `key` and `path` are those of the frames toward the guest; `syn_frame` is
+  /// kept until the answer, for passing it on or quoting it in ICMP.
+  static std::unique_ptr<Relay> open(RelayOwner& owner, const FramePath& to_guest,
+                                     endpoint::Endpoint endpoint, Packet syn_frame,
+                                     transport::Transport& transport, Bytes preface,
+                                     std::string peer);
+  /// The other side: `endpoint` is about to connect to the server.
+  static std::unique_ptr<Relay> connect(RelayOwner& owner, const FramePath& to_guest,
+                                        endpoint::Endpoint endpoint,
+                                        std::unique_ptr<transport::IncomingStream> incoming,
+                                        std::string transport_kind, std::string peer);
+  ~Relay() override;
+  Relay(const Relay&) = delete;
+  Relay& operator=(const Relay&) = delete;
+
+  /// A segment from the guest; pump() must follow (the owner batches it).
+  void process(const endpoint::Segment& segment, Time now) { endpoint_.process(segment, now); }
+  /// The guest's frames come from this MAC now: answers go there.
+  void guest_mac(const wire::MacAddress& mac) noexcept { path_.destination_mac = mac; }
+  /// An ICMP error that quotes this connection.
+  void icmp_error(bool hard, Time now) { endpoint_.icmp_error(hard, now); }
+  [[nodiscard]] bool in_flight(wire::SeqNum seq) const noexcept { return endpoint_.in_flight(seq); }
+  void limit_mss(std::uint16_t mss, Time now) { endpoint_.limit_mss(mss, now); }
+
+  /// Moves octets between endpoint and stream, sends what is due, sets the timer.
+  void pump();
+  /// Resets both sides now.
+  void abort(transport::StreamError reason);
+
+  /// The flow as the guest's frames carry it: the owner's table key.
+  [[nodiscard]] wire::FlowKey guest_key() const noexcept { return path_.key.reversed(); }
+  [[nodiscard]] Phase phase() const noexcept { return phase_; }
+  [[nodiscard]] bool is_opener() const noexcept { return opener_; }
+  /// The endpoint only waits out TIME-WAIT, so a newer SYN may take its place.
+  [[nodiscard]] bool may_be_replaced_by(const endpoint::Segment& syn) const noexcept;
+  [[nodiscard]] const Packet& syn_frame() const noexcept { return syn_frame_; }
+  [[nodiscard]] Packet take_syn_frame() noexcept { return std::move(syn_frame_); }
+  [[nodiscard]] engine::FlowInfo info(Time now) const;
+
+  /// True when stopping need not wait for it: only TIME-WAIT is left.
+  [[nodiscard]] bool only_lingers() const noexcept {
+    return phase_ == Phase::kOver ||
+           (stream_over_ && endpoint_.state() == endpoint::State::kTimeWait);
+  }
+
+  bool scheduled = false;  ///< the owner's mark for schedule()
+  bool half_open = true;   ///< the owner's mark: counted as half-open
+
+  // transport::StreamHandler
+  void on_open() override;
+  void on_refused(transport::StreamError reason) override;
+  void on_readable() override;
+  void on_writable() override;
+  void on_reset(transport::StreamError reason) override;
+
+ private:
+  Relay(RelayOwner& owner, const FramePath& to_guest, endpoint::Endpoint endpoint, bool opener,
+        std::string peer, Time now);
+
+  void guest_to_stream(Time now);
+  bool stream_to_guest(Time now);
+  void follow_handshake();
+  void follow_end(Time now);
+  void send(Time now);
+  void over();
+
+  RelayOwner& owner_;
+  FramePath path_;
+  endpoint::Endpoint endpoint_;
+  std::unique_ptr<transport::Stream> stream_;
+  std::unique_ptr<transport::IncomingStream> incoming_;
+  Packet syn_frame_;
+  Timer timer_;
+  Phase phase_;
+  bool opener_;
+  bool stream_shut_ = false;
+  bool endpoint_shut_ = false;
+  bool stream_over_ = false;  ///< both directions of the stream ended in order, or it broke
+  /// Read from the stream when the memory budget was spent; at most one copy chunk.
+  std::vector<std::uint8_t> stranded_;
+  std::string transform_;
+  Time born_;
+  std::uint64_t bytes_from_guest_ = 0;
+  std::uint64_t bytes_to_guest_ = 0;
+};
+
+}  // namespace vtl::service

@@ -1,0 +1,123 @@
+#include "vtl/service/tcp_frame.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "vtl/packet/checksum.h"
+#include "vtl/wire/checksum.h"
+#include "vtl/wire/ethernet.h"
+#include "vtl/wire/ipv4.h"
+#include "vtl/wire/ipv6.h"
+
+namespace vtl::service {
+namespace {
+
+/// How many wire segments the frame stands for.
+std::uint16_t segments_of(const Gso& gso, std::size_t payload) {
+  if (!gso.is_super() || gso.segment_size == 0) return 1;
+  return static_cast<std::uint16_t>(
+      std::max<std::size_t>(1, (payload + gso.segment_size - 1) / gso.segment_size));
+}
+
+bool is_congestion_experienced(Bytes frame, const Layout& layout) {
+  constexpr std::uint8_t kCe = 3;  // RFC 3168 section 5
+  if (layout.network == NetworkKind::kIpv4) {
+    return (load_u8(frame, layout.network_offset + 1U) & 3) == kCe;
+  }
+  return ((load_be16(frame, layout.network_offset) >> 4) & 3) == kCe;
+}
+
+wire::EthernetFields ethernet_fields(const FramePath& path, bool v6) {
+  wire::EthernetFields ethernet;
+  ethernet.source = path.source_mac;
+  ethernet.destination = path.destination_mac;
+  ethernet.ether_type = v6 ? wire::EtherType::kIpv6 : wire::EtherType::kIpv4;
+  if (path.key.vlan != 0) {
+    ethernet.tag_count = 1;
+    ethernet.tags[0].vid = path.key.vlan;
+  }
+  return ethernet;
+}
+
+void emit_ip(MutableBytes out, FramePath& path, std::size_t transport_size,
+             std::uint16_t segments) {
+  const wire::SocketAddress& source = path.key.source;
+  const wire::SocketAddress& destination = path.key.destination;
+  if (source.address.is_v6()) {
+    wire::Ipv6Fields ip;
+    ip.source = source.address.v6();
+    ip.destination = destination.address.v6();
+    ip.hop_limit = path.ttl;
+    ip.dscp = path.dscp;
+    ip.payload_length = static_cast<std::uint16_t>(transport_size);
+    ip.emit(out);
+    return;
+  }
+  wire::Ipv4Fields ip;
+  ip.source = source.address.v4();
+  ip.destination = destination.address.v4();
+  ip.ttl = path.ttl;
+  ip.dscp = path.dscp;
+  ip.dont_fragment = true;
+  ip.identification = path.ip_id;
+  ip.payload_length = static_cast<std::uint16_t>(transport_size);
+  ip.emit(out);
+  path.ip_id = static_cast<std::uint16_t>(path.ip_id + segments);
+}
+
+}  // namespace
+
+Result<endpoint::Segment, SegmentError> to_segment(const Packet& packet) noexcept {
+  const Layout& layout = packet.layout();
+  const Bytes frame = packet.bytes();
+  const auto tcp = wire::TcpView::parse(
+      frame.subspan(layout.transport_offset, layout.end - layout.transport_offset));
+  if (!tcp) return std::unexpected(SegmentError::kMalformed);
+  if (!verify_checksums(packet)) return std::unexpected(SegmentError::kBadChecksum);
+  endpoint::Segment segment;
+  segment.header = tcp->fields();
+  segment.payload = tcp->payload();
+  segment.segments = segments_of(packet.meta().gso, segment.payload.size());
+  segment.ce = is_congestion_experienced(frame, layout);
+  return segment;
+}
+
+Packet make_tcp_frame(PacketPool& pool, FramePath& path, const endpoint::OutSegment& segment) {
+  const bool v6 = path.key.source.address.is_v6();
+  const wire::EthernetFields ethernet = ethernet_fields(path, v6);
+  const std::size_t network = ethernet.size();
+  const std::size_t transport = network + (v6 ? wire::Ipv6View::kSize : wire::Ipv4View::kMinSize);
+  const std::size_t payload = transport + segment.header.size();
+  const bool super = segment.segment_size != 0 && segment.payload_size > segment.segment_size;
+  const std::size_t segments =
+      super ? (segment.payload_size + segment.segment_size - 1) / segment.segment_size : 1;
+
+  Packet packet = pool.allocate(payload + segment.payload_size);
+  if (!packet) return packet;
+  const MutableBytes out = packet.mutable_bytes();
+  ethernet.emit(out);
+  const std::size_t transport_size = packet.size() - transport;
+  emit_ip(out.subspan(network), path, transport_size, static_cast<std::uint16_t>(segments));
+  segment.header.emit(out.subspan(transport));
+  const std::uint16_t partial =
+      wire::pseudo_header_sum(path.key.source.address, path.key.destination.address,
+                              wire::IpProtocol::kTcp, static_cast<std::uint32_t>(transport_size))
+          .folded();
+  store_be16(out, transport + wire::TcpView::kChecksumOffset, partial);
+  std::size_t at = payload;
+  for (const Bytes piece : segment.payload) {
+    std::memcpy(out.data() + at, piece.data(), piece.size());
+    at += piece.size();
+  }
+
+  PacketMeta& meta = packet.meta();
+  meta.checksum = {ChecksumKind::kPartial, static_cast<std::uint16_t>(transport),
+                   static_cast<std::uint16_t>(wire::TcpView::kChecksumOffset)};
+  if (super) {
+    meta.gso = {v6 ? GsoKind::kTcpV6 : GsoKind::kTcpV4, segment.header.flags.cwr(),
+                segment.segment_size, static_cast<std::uint16_t>(payload)};
+  }
+  return packet;
+}
+
+}  // namespace vtl::service
