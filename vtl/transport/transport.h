@@ -84,6 +84,7 @@ class IncomingStream {
   virtual ~IncomingStream() = default;
   [[nodiscard]] virtual Bytes preface() const noexcept = 0;
   [[nodiscard]] virtual wire::SocketAddress from() const noexcept = 0;
+  /// Null after the opener gave up.
   [[nodiscard]] virtual std::unique_ptr<Stream> accept(StreamHandler& handler) = 0;
   virtual void refuse(StreamError reason) = 0;
   /// Called when the opener gives up before accept() or refuse().
@@ -93,6 +94,8 @@ class IncomingStream {
 /// Counters of one transport on one worker; any thread reads.
 struct TransportCounters {
   Counter opened, accepted, refused, reset, authentication_failures, bytes_out, bytes_in;
+  Counter half_open_limited;  ///< connections closed at Options::max_half_open
+  Counter connect_failures;   ///< attempts to reach the peer that failed
 };
 
 /// A way to one configured peer, and from it.
@@ -109,6 +112,8 @@ class Transport {
   /// False while the last attempts to reach the peer failed; probed in the background.
   [[nodiscard]] virtual bool peer_up() const noexcept = 0;
   [[nodiscard]] virtual const TransportCounters& counters() const noexcept = 0;
+  /// Where it listens; unspecified when it does not.
+  [[nodiscard]] virtual wire::SocketAddress local_address() const noexcept { return {}; }
 };
 
 inline constexpr std::size_t kMaxPreface = 512;

@@ -1,0 +1,648 @@
+#include "vtl/transport/connection.h"
+
+#include <algorithm>
+#include <array>
+#include <cassert>
+#include <utility>
+
+#include "vtl/transport/streams.h"
+
+namespace vtl::transport {
+namespace {
+
+StreamError error_from(std::uint8_t octet) noexcept {
+  if (octet < static_cast<std::uint8_t>(StreamError::kRefused) ||
+      octet > static_cast<std::uint8_t>(StreamError::kProtocol))
+    return StreamError::kProtocol;
+  return static_cast<StreamError>(octet);
+}
+
+}  // namespace
+
+Connection::Connection(ConnectionOwner& owner, std::unique_ptr<Channel> channel, Role role)
+    : owner_(owner),
+      channel_(std::move(channel)),
+      role_(role),
+      link_(role == Role::kOpener ? Link::kConnecting : Link::kGreeting),
+      timer_([this] { on_deadline(); }) {
+  channel_->set_handler(*this);
+  arm(owner_.handshake_timeout());
+  if (role_ == Role::kAcceptor) {
+    acceptor_.emplace(owner_.instance());
+    queue(RecordType::kChallenge, acceptor_->challenge());
+    update_interest();
+  }
+}
+
+Connection::Connection(ConnectionOwner& owner, std::unique_ptr<Channel> channel, Moved moved)
+    : owner_(owner),
+      channel_(std::move(channel)),
+      role_(Role::kAcceptor),
+      link_(Link::kReady),
+      proven_(true),
+      session_(moved.session),
+      key_id_(moved.key_id),
+      pending_(std::move(moved.unsent)),
+      timer_([this] { on_deadline(); }) {
+  channel_->set_handler(*this);
+  state_ = StreamState::kDeciding;
+  update_interest();
+  if (!pending_.empty()) later();
+}
+
+Connection::~Connection() {
+  if (stream_ != nullptr) stream_->detach();
+  if (request_ != nullptr) request_->detach();
+}
+
+wire::SocketAddress Connection::peer_address() const noexcept {
+  return channel_ ? channel_->peer_address() : wire::SocketAddress{};
+}
+
+// --- the link ---
+
+void Connection::arm(Duration in) {
+  owner_.reactor().timers().arm(timer_, owner_.reactor().now() + in);
+}
+
+void Connection::on_deadline() {
+  switch (link_) {
+    case Link::kConnecting:
+    case Link::kGreeting:
+    case Link::kProving:
+      fail(StreamError::kPeerDown);
+      return;
+    case Link::kReady:
+      if (state_ == StreamState::kOpening) {
+        fail(StreamError::kTimedOut);
+      } else if (state_ == StreamState::kNone) {
+        close();
+      } else {
+        fail(StreamError::kTimedOut);
+      }
+      return;
+    case Link::kResetting:
+      die(std::nullopt);
+      return;
+    case Link::kDead:
+      return;
+  }
+}
+
+void Connection::on_channel_connected() {
+  assert(link_ == Link::kConnecting);
+  link_ = Link::kGreeting;
+  update_interest();
+}
+
+void Connection::on_channel_ready(Readiness ready) {
+  const auto bits = static_cast<std::uint8_t>(ready);
+  if ((bits & static_cast<std::uint8_t>(Readiness::kWritable)) != 0 && !dead()) {
+    flush();
+    tell_writable();
+  }
+  if ((bits & static_cast<std::uint8_t>(Readiness::kReadable)) != 0 && !dead()) pump();
+  if (!dead()) update_interest();
+}
+
+void Connection::on_channel_broken() {
+  if (dead()) return;
+  if (link_ == Link::kResetting || (link_ == Link::kReady && state_ == StreamState::kNone)) {
+    die(StreamError::kPeerDown);
+    return;
+  }
+  if (fin_received_ && fin_sent_) {  // the peer left without END: all that it sent was read
+    if (stream_ != nullptr) stream_->finish();
+    stream_ = nullptr;
+    handler_ = nullptr;
+    die(StreamError::kPeerDown);
+    return;
+  }
+  fail(StreamError::kPeerDown);
+}
+
+void Connection::fail(StreamError reason) {
+  if (dead()) return;
+  news_ = reason;
+  die(reason);
+}
+
+void Connection::die(std::optional<StreamError> reason) {
+  if (dead()) return;
+  link_ = Link::kDead;
+  timer_.cancel();
+  pending_.clear();
+  head_ = 0;
+  if (channel_) channel_->want(Readiness::kNone);
+  owner_.on_dead(*this, reason);
+  later();
+}
+
+void Connection::close() {
+  assert(state_ == StreamState::kNone);
+  die(std::nullopt);
+}
+
+void Connection::run_deferred() {
+  if (!dead()) {
+    flush();
+    tell_writable();
+    if (!dead()) check_finished();
+    if (!dead()) update_interest();
+    return;
+  }
+  channel_.reset();
+  if (!news_) return;
+  const StreamError reason = *std::exchange(news_, std::nullopt);
+  if (request_ != nullptr) {
+    std::exchange(request_, nullptr)->cancelled();
+    return;
+  }
+  if (stream_ == nullptr) return;
+  std::exchange(stream_, nullptr)->detach();
+  StreamHandler* handler = std::exchange(handler_, nullptr);
+  if (state_ == StreamState::kOpening) {
+    owner_.counters_mutable().refused.add();
+    handler->on_refused(reason);
+  } else {
+    owner_.counters_mutable().reset.add();
+    handler->on_reset(reason);
+  }
+}
+
+// --- reading ---
+
+bool Connection::read_some(std::span<const MutableBytes> pieces, std::size_t& n) {
+  const auto got = channel_->read(pieces);
+  if (!got) {
+    on_channel_broken();
+    return false;
+  }
+  n = *got;
+  return n > 0;
+}
+
+bool Connection::took_control(std::size_t n) {
+  const auto record = parser_.filled(n);
+  if (!record) return protocol_error();
+  if (*record) return handle(**record);
+  if (parser_.data_remaining() > 0 && (state_ != StreamState::kOpen || fin_received_))
+    return protocol_error();
+  return true;
+}
+
+void Connection::pump() {
+  if (link_ == Link::kResetting) {
+    std::array<std::uint8_t, 16384> waste;
+    const std::array<MutableBytes, 1> piece{MutableBytes(waste)};
+    std::size_t n = 0;
+    while (!dead() && read_some(piece, n)) {
+    }
+    return;
+  }
+  const bool unread =
+      stream_ != nullptr && state_ == StreamState::kOpen && !read_armed_ && !fin_received_;
+  if (unread) return;
+  while (!dead() && link_ != Link::kResetting && parser_.data_remaining() == 0) {
+    const std::array<MutableBytes, 1> piece{parser_.gap()};
+    std::size_t n = 0;
+    if (!read_some(piece, n) || !took_control(n)) break;
+  }
+  if (!dead() && parser_.data_remaining() > 0 && read_armed_ && handler_ != nullptr) {
+    read_armed_ = false;
+    handler_->on_readable();
+  }
+}
+
+std::size_t Connection::read(MutableBytes out) {
+  if (link_ != Link::kReady || state_ != StreamState::kOpen || fin_received_) return 0;
+  std::size_t filled = 0;
+  read_armed_ = false;
+  while (filled < out.size() && !dead() && !fin_received_) {
+    const std::size_t data = std::min(parser_.data_remaining(), out.size() - filled);
+    const bool whole = data == parser_.data_remaining();
+    const std::array<MutableBytes, 2> pieces{out.subspan(filled, data), parser_.gap()};
+    std::size_t n = 0;
+    const auto used = std::span(pieces).subspan(data > 0 ? 0 : 1, data > 0 && whole ? 2 : 1);
+    if (!read_some(used, n)) break;
+    const std::size_t taken = std::min(n, data);
+    parser_.data_taken(taken);
+    filled += taken;
+    if (n > taken && !took_control(n - taken)) break;
+  }
+  owner_.counters_mutable().bytes_in.add(filled);
+  if (filled == 0 && !fin_received_ && !dead()) {
+    read_armed_ = true;
+    update_interest();
+  }
+  return filled;
+}
+
+// --- records ---
+
+bool Connection::protocol_error() {
+  fail(StreamError::kProtocol);
+  return false;
+}
+
+bool Connection::handle(const Record& record) {
+  switch (record.type) {
+    case RecordType::kChallenge:
+      return on_challenge(record.body);
+    case RecordType::kResponse:
+      return on_response(record.body);
+    case RecordType::kWelcome:
+      return on_welcome(record.body);
+    case RecordType::kOpen:
+      return on_open_record(record.body);
+    case RecordType::kAccept:
+    case RecordType::kRefuse:
+      return on_answer(record);
+    case RecordType::kFin:
+      if (state_ != StreamState::kOpen || fin_received_) return protocol_error();
+      fin_received_ = true;
+      end_sent_ = true;
+      queue(RecordType::kEnd);
+      if (read_armed_ && handler_ != nullptr) {
+        read_armed_ = false;
+        handler_->on_readable();
+      }
+      return !dead();
+    case RecordType::kEnd:
+      if (state_ != StreamState::kOpen || !fin_sent_ || fin_ended_) return protocol_error();
+      fin_ended_ = true;
+      check_finished();
+      return !dead();
+    case RecordType::kReset:
+      return on_reset_record(error_from(record.body[0]));
+    case RecordType::kPing:
+      if (link_ != Link::kReady) return protocol_error();
+      if (pending_.size() - head_ < kStage) queue(RecordType::kPong);
+      return true;
+    case RecordType::kPong:
+      return link_ == Link::kReady || protocol_error();
+    case RecordType::kData:
+      break;
+  }
+  return protocol_error();
+}
+
+bool Connection::on_challenge(Bytes body) {
+  if (role_ != Role::kOpener || link_ != Link::kGreeting) return protocol_error();
+  opener_.emplace(owner_.own_key(), owner_.instance());
+  const auto response = opener_->on_challenge(body);
+  if (!response) return refuse_peer(response.error());
+  peer_instance_ = opener_->peer();
+  key_id_ = owner_.own_key().id();
+  session_ = opener_->session();
+  link_ = Link::kProving;
+  queue(RecordType::kResponse, *response);
+  if (state_ == StreamState::kOpening) queue_open();
+  return true;
+}
+
+bool Connection::on_response(Bytes body) {
+  if (role_ != Role::kAcceptor || link_ != Link::kGreeting) return protocol_error();
+  const auto id = AcceptorHandshake::key_id(body);
+  if (!id) return refuse_peer(id.error());
+  const std::optional<Key> key = owner_.find_key(*id);
+  if (!key) return refuse_peer(AuthError::kUnknownKey);
+  const auto welcome = acceptor_->on_response(*key, body);
+  if (!welcome) return refuse_peer(welcome.error());
+  session_ = acceptor_->session();
+  key_id_ = *id;
+  acceptor_.reset();
+  link_ = Link::kReady;
+  proven_ = true;
+  timer_.cancel();
+  queue(RecordType::kWelcome, *welcome);
+  owner_.on_ready(*this);
+  return !dead();
+}
+
+bool Connection::on_welcome(Bytes body) {
+  if (role_ != Role::kOpener || link_ != Link::kProving) return protocol_error();
+  if (const auto ok = opener_->on_welcome(body); !ok) return refuse_peer(ok.error());
+  opener_.reset();
+  link_ = Link::kReady;
+  proven_ = true;
+  timer_.cancel();
+  if (state_ == StreamState::kOpening) arm(owner_.answer_timeout());
+  owner_.on_ready(*this);
+  return !dead();
+}
+
+bool Connection::refuse_peer(AuthError error) {
+  owner_.on_authentication_failure(*this, to_string(error));
+  news_ = StreamError::kNotAuthenticated;
+  if (role_ == Role::kAcceptor) {
+    const std::array<std::uint8_t, 1> reason{
+        static_cast<std::uint8_t>(StreamError::kNotAuthenticated)};
+    queue(RecordType::kRefuse, reason);
+    link_ = Link::kResetting;
+    arm(2s);
+    return false;
+  }
+  die(StreamError::kNotAuthenticated);
+  return false;
+}
+
+bool Connection::on_open_record(Bytes body) {
+  if (role_ != Role::kAcceptor || link_ != Link::kReady || state_ != StreamState::kNone)
+    return protocol_error();
+  const Bytes preface = body.subspan(kMacSize);
+  const Mac expected = session_.next_preface_mac(preface);
+  if (!equal_constant_time(expected, body.first(kMacSize)))
+    return refuse_peer(AuthError::kBadProof);
+  timer_.cancel();
+  state_ = StreamState::kDeciding;
+  return !owner_.on_open_request(*this, preface) && !dead();
+}
+
+bool Connection::on_answer(const Record& record) {
+  const bool refused = record.type == RecordType::kRefuse;
+  if (role_ != Role::kOpener) return protocol_error();
+  if (refused && (link_ == Link::kGreeting || link_ == Link::kProving)) {
+    const StreamError reason = error_from(record.body[0]);
+    if (reason == StreamError::kNotAuthenticated)
+      owner_.on_authentication_failure(*this, "the peer refused our key");
+    fail(reason);
+    return false;
+  }
+  if (link_ != Link::kReady || state_ != StreamState::kOpening) return protocol_error();
+  timer_.cancel();
+  StreamHandler* handler = handler_;
+  if (!refused) {
+    state_ = StreamState::kOpen;
+    read_armed_ = true;
+    owner_.counters_mutable().opened.add();
+    handler->on_open();
+    return !dead();
+  }
+  state_ = StreamState::kNone;
+  handler_ = nullptr;
+  std::exchange(stream_, nullptr)->detach();
+  owner_.counters_mutable().refused.add();
+  owner_.on_free(*this);
+  handler->on_refused(error_from(record.body[0]));
+  return !dead();
+}
+
+bool Connection::on_reset_record(StreamError reason) {
+  if (state_ != StreamState::kNone) news_ = reason;
+  die(std::nullopt);
+  return false;
+}
+
+// --- the stream's life ---
+
+std::unique_ptr<Stream> Connection::open(Bytes preface, StreamHandler& handler) {
+  assert(role_ == Role::kOpener && state_ == StreamState::kNone && !dead());
+  auto stream = std::make_unique<PeerStream>(*this);
+  stream_ = stream.get();
+  handler_ = &handler;
+  state_ = StreamState::kOpening;
+  preface_.assign(preface.begin(), preface.end());
+  if (link_ == Link::kReady) {
+    arm(owner_.answer_timeout());
+    queue_open();
+  } else if (link_ == Link::kProving) {
+    queue_open();
+  }
+  return stream;
+}
+
+void Connection::queue_open() {
+  std::vector<std::uint8_t> body(kMacSize + preface_.size());
+  const Mac mac = session_.next_preface_mac(preface_);
+  std::copy(mac.begin(), mac.end(), body.begin());
+  std::copy(preface_.begin(), preface_.end(), body.begin() + kMacSize);
+  preface_.clear();
+  preface_.shrink_to_fit();
+  queue(RecordType::kOpen, body);
+}
+
+std::unique_ptr<IncomingStream> Connection::take_request(Bytes preface) {
+  assert(state_ == StreamState::kDeciding && request_ == nullptr);
+  auto request = std::make_unique<PendingStream>(*this, preface);
+  request_ = request.get();
+  return request;
+}
+
+std::unique_ptr<Stream> Connection::accept(StreamHandler& handler) {
+  request_ = nullptr;
+  auto stream = std::make_unique<PeerStream>(*this);
+  stream_ = stream.get();
+  handler_ = &handler;
+  read_armed_ = true;
+  owner_.counters_mutable().accepted.add();
+  if (dead() || link_ != Link::kReady) {  // it broke in this very turn: told in the deferred turn
+    state_ = StreamState::kOpen;
+    return stream;
+  }
+  state_ = StreamState::kOpen;
+  queue(RecordType::kAccept);
+  return stream;
+}
+
+void Connection::refuse(StreamError reason) {
+  request_ = nullptr;
+  if (link_ != Link::kReady) return;
+  state_ = StreamState::kNone;
+  const std::array<std::uint8_t, 1> body{static_cast<std::uint8_t>(reason)};
+  owner_.counters_mutable().refused.add();
+  queue(RecordType::kRefuse, body);
+  owner_.on_free(*this);
+}
+
+Connection::Moved Connection::move_out(Bytes preface) {
+  Moved moved;
+  moved.from = channel_->peer_address();
+  moved.session = session_;
+  moved.key_id = key_id_;
+  moved.unsent.assign(pending_.begin() + static_cast<std::ptrdiff_t>(head_), pending_.end());
+  moved.preface.assign(preface.begin(), preface.end());
+  moved.pipe = channel_->release();
+  state_ = StreamState::kNone;
+  die(std::nullopt);
+  return moved;
+}
+
+void Connection::shutdown() {
+  if (link_ != Link::kReady || state_ != StreamState::kOpen || fin_sent_) return;
+  fin_sent_ = true;
+  write_armed_ = false;
+  queue(RecordType::kFin);
+}
+
+void Connection::abort(StreamError reason) {
+  stream_ = nullptr;
+  handler_ = nullptr;
+  news_.reset();
+  if (dead() || link_ == Link::kResetting) return;
+  owner_.counters_mutable().reset.add();
+  if (link_ == Link::kConnecting || link_ == Link::kGreeting) {
+    die(std::nullopt);
+    return;
+  }
+  const std::array<std::uint8_t, 1> body{static_cast<std::uint8_t>(reason)};
+  queue(RecordType::kReset, body);
+  link_ = Link::kResetting;
+  arm(std::min<Duration>(owner_.linger(), 5s));
+}
+
+void Connection::release_stream() {
+  if (fin_sent_ && fin_received_) {
+    stream_ = nullptr;
+    handler_ = nullptr;
+    if (!dead()) arm(owner_.linger());
+    return;
+  }
+  abort(StreamError::kReset);
+}
+
+void Connection::check_finished() {
+  if (link_ != Link::kReady || state_ != StreamState::kOpen) return;
+  if (!fin_sent_ || !fin_ended_ || !fin_received_) return;
+  if (stream_ != nullptr) std::exchange(stream_, nullptr)->finish();
+  handler_ = nullptr;
+  state_ = StreamState::kNone;
+  fin_sent_ = fin_ended_ = fin_received_ = end_sent_ = false;
+  read_armed_ = write_armed_ = false;
+  timer_.cancel();
+  owner_.on_free(*this);
+}
+
+Duration Connection::round_trip() const noexcept {
+  return channel_ ? channel_->round_trip() : Duration::zero();
+}
+
+std::size_t Connection::unsent() const noexcept {
+  return pending_.size() - head_ + (channel_ ? channel_->unsent() : 0);
+}
+
+// --- writing ---
+
+void Connection::queue(RecordType type, Bytes body) {
+  open_record_ = kNoRecord;
+  append_record(pending_, type, body);
+  later();
+}
+
+void Connection::append_data(Bytes bytes) {
+  if (open_record_ == kNoRecord ||
+      pending_.size() - open_record_ - kHeaderSize + bytes.size() > kMaxData) {
+    open_record_ = pending_.size();
+    pending_.resize(pending_.size() + kHeaderSize);
+  }
+  pending_.insert(pending_.end(), bytes.begin(), bytes.end());
+  emit_header(MutableBytes(pending_).subspan(open_record_), RecordType::kData,
+              pending_.size() - open_record_ - kHeaderSize);
+}
+
+std::size_t Connection::write(Bytes bytes) {
+  if (link_ != Link::kReady || state_ != StreamState::kOpen || fin_sent_ || bytes.empty()) return 0;
+  std::size_t taken = 0;
+  while (taken < bytes.size() && !dead()) {
+    const Bytes rest = bytes.subspan(taken);
+    const bool direct =
+        pending_.empty() && !blocked_ && channel_->gathers() && rest.size() >= kDirectWrite;
+    const std::size_t n = direct ? write_through(rest) : write_staged(rest);
+    if (n == 0) break;
+    taken += n;
+  }
+  owner_.counters_mutable().bytes_out.add(taken);
+  if (taken < bytes.size() && !dead()) {
+    write_armed_ = true;
+    if (!blocked_) later();
+  }
+  return taken;
+}
+
+/// One record, from the caller's bytes to the channel without a copy; what the channel does not
+/// take of it is staged, as the header has promised it.
+std::size_t Connection::write_through(Bytes bytes) {
+  const Bytes body = bytes.first(std::min(bytes.size(), kStage));
+  std::array<std::uint8_t, kHeaderSize> header;
+  emit_header(header, RecordType::kData, body.size());
+  const std::array<Bytes, 2> pieces{Bytes(header), body};
+  const auto sent = channel_->write(pieces);
+  if (!sent) {
+    on_channel_broken();
+    return 0;
+  }
+  blocked_ = *sent < kHeaderSize + body.size();
+  if (blocked_) update_interest();
+  if (*sent == 0) return 0;
+  if (blocked_) {
+    const Bytes rest_header = Bytes(header).subspan(std::min(*sent, kHeaderSize));
+    const Bytes rest = body.subspan(*sent - (kHeaderSize - rest_header.size()));
+    pending_.assign(rest_header.begin(), rest_header.end());
+    pending_.insert(pending_.end(), rest.begin(), rest.end());
+  }
+  return body.size();
+}
+
+std::size_t Connection::write_staged(Bytes bytes) {
+  const std::size_t queued = pending_.size() - head_;
+  const std::size_t taken = std::min(bytes.size(), queued < kStage ? kStage - queued : 0);
+  if (taken == 0) return 0;
+  append_data(bytes.first(taken));
+  if (!blocked_ && pending_.size() - head_ >= kFlushAt)
+    flush();
+  else if (!blocked_)
+    later();
+  return taken;
+}
+
+void Connection::tell_writable() {
+  if (!write_armed_ || blocked_ || handler_ == nullptr || dead()) return;
+  write_armed_ = false;
+  handler_->on_writable();
+}
+
+void Connection::flush() {
+  if (dead() || pending_.empty() || link_ == Link::kConnecting) return;
+  open_record_ = kNoRecord;
+  while (head_ < pending_.size()) {
+    const std::array<Bytes, 1> piece{Bytes(pending_).subspan(head_)};
+    const auto sent = channel_->write(piece);
+    if (!sent) {
+      on_channel_broken();
+      return;
+    }
+    head_ += *sent;
+    blocked_ = head_ < pending_.size();
+    if (*sent == 0) break;
+  }
+  if (head_ == pending_.size()) {
+    pending_.clear();
+    head_ = 0;
+    if (link_ == Link::kResetting) after_reset_flushed();
+  } else if (head_ >= kStage / 2) {
+    pending_.erase(pending_.begin(), pending_.begin() + static_cast<std::ptrdiff_t>(head_));
+    head_ = 0;
+  }
+  if (!dead()) update_interest();
+}
+
+void Connection::after_reset_flushed() {
+  // A kernel socket closed with unread data answers with a reset that may overtake our last
+  // record: end writing, and read away what comes until the peer closes. UDT delivers by itself.
+  if (channel_->gathers())
+    channel_->end_writing();
+  else
+    die(std::nullopt);
+}
+
+void Connection::update_interest() {
+  if (dead() || !channel_) return;
+  const bool unread = state_ == StreamState::kOpen && !read_armed_ && !fin_received_ &&
+                      link_ == Link::kReady && stream_ != nullptr;
+  std::uint8_t bits = 0;
+  if (!unread) bits |= static_cast<std::uint8_t>(Readiness::kReadable);
+  if (blocked_) bits |= static_cast<std::uint8_t>(Readiness::kWritable);
+  channel_->want(static_cast<Readiness>(bits));
+}
+
+}  // namespace vtl::transport

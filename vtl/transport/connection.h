@@ -1,0 +1,200 @@
+// Connection: one authenticated channel to a peer, and the stream that it carries.
+//
+// Theory of operation. Two small state machines. The link goes from connecting over greeting and
+// proving (peer_auth.h) to ready; it ends dead, if need be over resetting, while the last record is
+// delivered. On a ready link streams follow one another: none, opening or deciding, open, none.
+// After FIN and END both ways the connection is handed back and carries the next stream, with the
+// path's congestion state still warm.
+//
+// Writing: small writes gather in `pending_` (at most kStage octets and a record of control) and
+// leave at the end of the reactor's turn; large ones on a gathering channel go out without a copy.
+// A record whose header is out is always completed. Reading: DATA goes from the channel straight
+// into the caller's buffer; the parser never reads beyond a record's end.
+//
+// Thread rule: the thread of the reactor. Callbacks to the handler come from the channel's events
+// or from the hub's deferred turn, never from inside a call of the stream's own methods.
+// Invariants: a dead connection is destroyed by its hub in a deferred turn, never inside a
+// callback; when `stream_` is null no handler is called.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "vtl/base/reactor.h"
+#include "vtl/transport/channel.h"
+#include "vtl/transport/framing.h"
+#include "vtl/transport/peer_auth.h"
+#include "vtl/transport/transport.h"
+
+namespace vtl::transport {
+
+class Connection;
+class PeerStream;
+class PendingStream;
+
+/// What a connection needs of the transport that owns it.
+class ConnectionOwner {
+ public:
+  virtual ~ConnectionOwner() = default;
+  [[nodiscard]] virtual Reactor& reactor() noexcept = 0;
+  [[nodiscard]] virtual TransportCounters& counters_mutable() noexcept = 0;
+  [[nodiscard]] virtual std::optional<Key> find_key(const KeyId& id) noexcept = 0;
+  [[nodiscard]] virtual const Key& own_key() const noexcept = 0;
+  [[nodiscard]] virtual const Instance& instance() const noexcept = 0;
+
+  /// Calls connection.run_deferred() at the end of this turn.
+  virtual void defer(Connection& connection) = 0;
+  /// The peer has proved the key (and we ours).
+  virtual void on_ready(Connection& connection) = 0;
+  /// An opener asks for a stream. True: taken by another worker, this object is an empty shell.
+  [[nodiscard]] virtual bool on_open_request(Connection& connection, Bytes preface) = 0;
+  /// The stream ended in order: the connection is free.
+  virtual void on_free(Connection& connection) = 0;
+  /// Dead: to be destroyed in the deferred turn. `reason`: why the link ended; nothing for an end
+  /// that was wanted.
+  virtual void on_dead(Connection& connection, std::optional<StreamError> reason) = 0;
+  virtual void on_authentication_failure(const Connection& connection, std::string_view why) = 0;
+  [[nodiscard]] virtual Duration linger() const noexcept = 0;
+  [[nodiscard]] virtual Duration handshake_timeout() const noexcept = 0;
+  [[nodiscard]] virtual Duration answer_timeout() const noexcept = 0;
+};
+
+class Connection final : public ChannelHandler {
+ public:
+  enum class Role : std::uint8_t { kOpener, kAcceptor };
+  enum class Link : std::uint8_t { kConnecting, kGreeting, kProving, kReady, kResetting, kDead };
+  enum class StreamState : std::uint8_t { kNone, kOpening, kDeciding, kOpen };
+
+  /// What travels when a connection moves to another worker: nothing of it is buffered elsewhere.
+  struct Moved {
+    int pipe = -1;
+    wire::SocketAddress from;
+    Session session;
+    KeyId key_id{};
+    std::vector<std::uint8_t> unsent;
+    std::vector<std::uint8_t> preface;
+  };
+
+  Connection(ConnectionOwner& owner, std::unique_ptr<Channel> channel, Role role);
+  /// A connection that arrives from another worker with a stream to decide on.
+  Connection(ConnectionOwner& owner, std::unique_ptr<Channel> channel, Moved moved);
+  ~Connection() override;
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+
+  // For the owner.
+  [[nodiscard]] Role role() const noexcept { return role_; }
+  [[nodiscard]] Link link() const noexcept { return link_; }
+  [[nodiscard]] StreamState stream_state() const noexcept { return state_; }
+  [[nodiscard]] bool dead() const noexcept { return link_ == Link::kDead; }
+  [[nodiscard]] wire::SocketAddress peer_address() const noexcept;
+  [[nodiscard]] const Instance& peer_instance() const noexcept { return peer_instance_; }
+  [[nodiscard]] const KeyId& key_id() const noexcept { return key_id_; }
+  /// Begins a stream; at any time while the link lives and no stream is on it.
+  [[nodiscard]] std::unique_ptr<Stream> open(Bytes preface, StreamHandler& handler);
+  /// In on_open_request(): the request, to be accepted or refused.
+  [[nodiscard]] std::unique_ptr<IncomingStream> take_request(Bytes preface);
+  /// In on_open_request(): refuses the request at once.
+  void refuse_request(StreamError reason) { refuse(reason); }
+  /// Empties this connection into what another worker goes on with; it is dead then.
+  [[nodiscard]] Moved move_out(Bytes preface);
+  /// Closes a connection that carries no stream.
+  void close();
+  /// Ends the link; a stream on it is told `reason`.
+  void fail(StreamError reason);
+  void run_deferred();
+  /// Closes it when no stream has begun after `in`.
+  void expire(Duration in) { arm(in); }
+  /// It was ready once.
+  [[nodiscard]] bool proven() const noexcept { return proven_; }
+
+  bool deferred = false;   ///< owner's mark: on the list of the deferred turn
+  bool busy = false;       ///< owner's mark: counted as a stream
+  bool half_open = false;  ///< owner's mark: counted as not authenticated
+
+  // For the stream.
+  [[nodiscard]] std::size_t write(Bytes bytes);
+  [[nodiscard]] std::size_t read(MutableBytes out);
+  [[nodiscard]] bool at_end() const noexcept { return fin_received_; }
+  void shutdown();
+  void abort(StreamError reason);
+  void release_stream();
+  [[nodiscard]] Duration round_trip() const noexcept;
+  [[nodiscard]] std::size_t unsent() const noexcept;
+
+  // For the request.
+  [[nodiscard]] std::unique_ptr<Stream> accept(StreamHandler& handler);
+  void refuse(StreamError reason);
+
+  // ChannelHandler
+  void on_channel_connected() override;
+  void on_channel_ready(Readiness ready) override;
+  void on_channel_broken() override;
+
+ private:
+  static constexpr std::size_t kStage = std::size_t{256} << 10;
+  static constexpr std::size_t kFlushAt = std::size_t{64} << 10;
+  static constexpr std::size_t kDirectWrite = 4096;
+
+  void pump();
+  bool read_some(std::span<const MutableBytes> pieces, std::size_t& n);
+  bool took_control(std::size_t n);
+  bool handle(const Record& record);
+  bool on_challenge(Bytes body);
+  bool on_response(Bytes body);
+  bool on_welcome(Bytes body);
+  bool on_open_record(Bytes body);
+  bool on_answer(const Record& record);
+  bool on_reset_record(StreamError reason);
+  bool protocol_error();
+  bool refuse_peer(AuthError error);
+
+  void queue(RecordType type, Bytes body = {});
+  void queue_open();
+  void append_data(Bytes bytes);
+  std::size_t write_through(Bytes bytes);
+  std::size_t write_staged(Bytes bytes);
+  void tell_writable();
+  void flush();
+  void after_reset_flushed();
+  void update_interest();
+  void arm(Duration in);
+  void on_deadline();
+  void check_finished();
+  void die(std::optional<StreamError> reason);
+  void later() { owner_.defer(*this); }
+
+  ConnectionOwner& owner_;
+  std::unique_ptr<Channel> channel_;
+  Role role_;
+  Link link_;
+  bool proven_ = false;
+  StreamState state_ = StreamState::kNone;
+
+  RecordParser parser_;
+  std::optional<OpenerHandshake> opener_;
+  std::optional<AcceptorHandshake> acceptor_;
+  Session session_;
+  KeyId key_id_{};
+  Instance peer_instance_{};
+  std::vector<std::uint8_t> preface_;  // of an OPEN that waits for the challenge
+
+  std::vector<std::uint8_t> pending_;  // octets from head_ on are to be written
+  std::size_t head_ = 0;
+  std::size_t open_record_ = kNoRecord;  // offset of the last DATA header while it may still grow
+  static constexpr std::size_t kNoRecord = ~std::size_t{0};
+  bool blocked_ = false;  // the channel took less than given
+
+  PeerStream* stream_ = nullptr;
+  PendingStream* request_ = nullptr;
+  StreamHandler* handler_ = nullptr;
+  bool read_armed_ = false;   // the stream waits for on_readable
+  bool write_armed_ = false;  // the stream waits for on_writable
+  bool fin_sent_ = false, fin_ended_ = false, fin_received_ = false, end_sent_ = false;
+  std::optional<StreamError> news_;  // to be told in the deferred turn
+  Timer timer_;
+};
+
+}  // namespace vtl::transport
