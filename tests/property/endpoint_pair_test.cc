@@ -202,7 +202,7 @@ Config random_config(Rng& rng) {
   config.congestion = rng.chance(0.5) ? Congestion::kCubic : Congestion::kNewReno;
   config.syn_retries = 20;
   config.user_timeout = 6h;  // nobody gives up: whoever hangs is found by the limit of virtual time
-  config.time_wait = 600s;  // longer than any backed-off retransmission of a FIN
+  config.time_wait = 600s;   // longer than any backed-off retransmission of a FIN
   return config;
 }
 

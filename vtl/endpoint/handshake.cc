@@ -196,7 +196,7 @@ void Connection::enter_established(Time now) {
   }
   set_state(fin_queued_ ? State::kFinWait1 : State::kEstablished);
   snd_una_ = iss_ + 1;
-  recover_ = snd_una_;
+  recover_ = iss_;
   forget_losses();
   timer_ = Timer::kOff;
   progress_at_ = now;

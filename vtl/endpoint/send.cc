@@ -110,9 +110,9 @@ bool Connection::transmit(const Plan& plan, Time now, Emit emit) {
   if (header.flags.ack() && !header.flags.rst()) {
     last_ack_sent_ = header.ack;
     rcv_adv_ = max(rcv_adv_, offer.right);
+    if (plan.reason == Reason::kAck && ack_due_ != AckDue::kNow && extra_acks_ > 0) --extra_acks_;
     ack_due_ = AckDue::kNo;
     ack_at_ = kNever;
-    if (plan.reason == Reason::kAck && extra_acks_ > 0) --extra_acks_;
   }
   sent(plan, header, now);
   return true;

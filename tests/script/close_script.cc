@@ -1,0 +1,330 @@
+// Closing and resets: RFC 9293 sections 3.6 and 3.10.4 to 3.10.7; RFC 5961; RFC 6191.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "tests/script/script.h"
+
+namespace vtl::endpoint::script {
+namespace {
+
+TEST(Close, Established_Shutdown_FinWait1) {
+  Script s;
+  s.established().shutdown().expect({seg().seq(1).ack(1).flags("FA").len(0)});
+  s.state(State::kFinWait1);
+  EXPECT_EQ(s.endpoint().writable(), 0U);
+}
+
+TEST(Close, Established_ShutdownAfterWrite_FinRidesOnTheLastData) {
+  Script s;
+  s.established().write("last").shutdown().expect({seg().seq(1).flags("FPA").data("last")});
+  s.send(seg().ack(6)).quiet().state(State::kFinWait2);
+  EXPECT_TRUE(s.endpoint().all_acknowledged());
+}
+
+TEST(Close, FinWait1_AckOfDataOnly_Stays) {
+  Script s;
+  s.established().write("last").shutdown().swallow();
+  s.send(seg().ack(5)).quiet().state(State::kFinWait1);
+  EXPECT_FALSE(s.endpoint().all_acknowledged());
+}
+
+TEST(Close, FinWait1_NoAck_FinAgain) {
+  Script s;
+  s.fin_wait_1();
+  EXPECT_NEAR(s.until_sent(5000), 200, 1);
+  s.expect({seg().seq(1).flags("FA").len(0).again()});
+}
+
+TEST(Close, FinWait1_FinWithoutAckOfOurs_Closing) {
+  Script s;
+  s.closing();
+  s.send(seg().ack(2)).quiet().state(State::kTimeWait);
+}
+
+TEST(Close, FinWait1_FinWithAckOfOurs_TimeWait) {
+  Script s;
+  s.fin_wait_1();
+  s.send(seg().flags("FA").ack(2)).expect({seg().seq(2).ack(2).flags("A")});
+  s.state(State::kTimeWait);
+}
+
+TEST(Close, FinWait1_Data_StillReceived) {
+  Script s;
+  s.fin_wait_1();
+  s.send(seg().data("more").ack(1)).expect({ack(5)});
+  EXPECT_EQ(s.unread(), "more");
+}
+
+TEST(Close, FinWait2_DataForLong_StillReceived) {
+  Script s;
+  s.fin_wait_2();
+  s.at(3600'000).send(seg().data("late").ack(2)).expect({ack(5)});
+  EXPECT_EQ(s.unread(), "late");
+  s.state(State::kFinWait2);
+}
+
+TEST(Close, FinWait2_Fin_TimeWaitThenClosedAfter2Msl) {
+  Script s;
+  s.time_wait();
+  EXPECT_FALSE(s.endpoint().finished());
+  s.at(59'999).quiet().state(State::kTimeWait);
+  s.at(60'000).quiet().state(State::kClosed).reason(EndReason::kNone);
+  EXPECT_TRUE(s.endpoint().finished());
+}
+
+TEST(Close, TimeWait_FinAgain_AckAgainAndTheWaitBeginsAnew) {
+  Script s;
+  s.time_wait().at(30'000);
+  s.send(seg().seq(1).flags("FA").ack(2)).expect({seg().seq(2).ack(2).flags("A")});
+  s.at(89'999).quiet().state(State::kTimeWait);
+  s.at(90'000).quiet().state(State::kClosed);
+}
+
+TEST(Close, TimeWait_Reset_Closed) {
+  Script s;
+  s.time_wait();
+  s.send(seg().seq(2).flags("R")).quiet().state(State::kClosed).reason(EndReason::kNone);
+}
+
+TEST(Close, TimeWait_UnreadText_StaysReadableAfterTheEnd) {
+  Script s;
+  s.fin_wait_2();
+  s.send(seg().data("rest").flags("FA").ack(2)).swallow();
+  s.at(61'000).quiet().state(State::kClosed);
+  EXPECT_FALSE(s.endpoint().finished());
+  EXPECT_EQ(s.unread(), "rest");
+  s.read_all();
+  EXPECT_TRUE(s.endpoint().at_end());
+  EXPECT_TRUE(s.endpoint().finished());
+}
+
+TEST(Close, Established_Fin_CloseWaitAndWritingGoesOn) {
+  Script s;
+  s.close_wait();
+  s.write("answer").expect({seg().seq(1).ack(2).data("answer")});
+  s.send(seg().seq(2).ack(7)).quiet().state(State::kCloseWait);
+  EXPECT_TRUE(s.endpoint().at_end());
+}
+
+TEST(Close, CloseWait_Shutdown_LastAckThenClosed) {
+  Script s;
+  s.last_ack();
+  s.send(seg().ack(2)).quiet().state(State::kClosed).reason(EndReason::kNone);
+  EXPECT_TRUE(s.endpoint().finished());
+}
+
+TEST(Close, LastAck_NoAck_FinAgain) {
+  Script s;
+  s.last_ack();
+  s.until_sent(5000);
+  s.expect({seg().seq(1).ack(2).flags("FA").again()});
+}
+
+TEST(Close, LastAck_FinAgain_Answered) {
+  Script s;
+  s.last_ack();
+  s.send(seg().seq(1).flags("FA").ack(1)).expect({seg().seq(2).ack(2).flags("A")});
+  s.state(State::kLastAck);
+}
+
+TEST(Close, Closing_FinAgain_Answered) {
+  Script s;
+  s.closing();
+  s.send(seg().seq(1).flags("FA").ack(1)).expect({seg().seq(2).ack(2).flags("A")});
+}
+
+TEST(Close, ShutdownTwice_OneFin) {
+  Script s;
+  s.established().shutdown().shutdown().expect({seg().flags("FA")});
+}
+
+TEST(Close, WriteAfterShutdown_TakesNothing) {
+  Script s;
+  s.fin_wait_1();
+  const std::uint8_t octet = 1;
+  EXPECT_EQ(s.endpoint().write(Bytes(&octet, 1), s.now()), 0U);
+}
+
+TEST(Close, WindowFull_FinWaitsForTheWindow) {
+  Script s(plain(), {.window = 1000});
+  s.flight(1000).shutdown().quiet().state(State::kFinWait1);
+  s.send(seg().ack(1001).win(0)).quiet();
+  s.send(seg().ack(1001).win(10)).expect({seg().seq(1001).flags("FA")});
+}
+
+TEST(Reset, Established_ExactSequence_Closed) {
+  Script s;
+  s.established().send(seg().data("kept")).swallow();
+  s.send(seg().flags("R")).quiet().state(State::kClosed).reason(EndReason::kReset);
+  EXPECT_EQ(s.unread(), "kept");
+  EXPECT_TRUE(s.endpoint().finished());
+}
+
+TEST(Reset, Established_ElsewhereInTheWindow_Challenged) {
+  Script s;
+  s.established();
+  s.send(seg().seq(2).flags("R")).expect({seg().seq(1).ack(1).flags("A").len(0)});
+  s.state(State::kEstablished);
+  EXPECT_EQ(s.endpoint().stats().challenge_acks, 1U);
+}
+
+TEST(Reset, Established_OutsideTheWindow_Dropped) {
+  Script s;
+  s.established();
+  s.send(seg().seq(100'000).flags("R")).quiet().state(State::kEstablished);
+}
+
+TEST(Reset, EveryState_ExactSequence_Closed) {
+  const auto closes = [](auto&& reach) {
+    Script s;
+    reach(s);
+    const bool fin = s.endpoint().at_end();
+    s.send(seg().seq(fin ? 2 : 1).flags("R")).quiet().state(State::kClosed);
+  };
+  closes([](Script& s) { s.fin_wait_1(); });
+  closes([](Script& s) { s.fin_wait_2(); });
+  closes([](Script& s) { s.close_wait(); });
+  closes([](Script& s) { s.closing(); });
+  closes([](Script& s) { s.last_ack(); });
+  closes([](Script& s) { s.time_wait(); });
+}
+
+TEST(Blind, Established_SynInTheWindow_Challenged) {
+  Script s;
+  s.established();
+  s.send(seg().seq(100).flags("S")).expect({seg().seq(1).ack(1).flags("A")});
+  s.state(State::kEstablished);
+}
+
+TEST(Blind, Established_SynFloodInTheWindow_ChallengedTenTimesASecond) {
+  Script s;
+  s.established();
+  std::size_t answers = 0;
+  for (std::uint32_t i = 0; i < 1000; ++i) {
+    s.send(seg().seq(100 + i).flags("S"));
+    answers += s.take().size();
+  }
+  EXPECT_EQ(answers, 10U);
+}
+
+TEST(Blind, Established_AckOfWhatWasNeverSent_ChallengedAndTextDropped) {
+  Script s;
+  s.established();
+  s.send(seg().data("inject").ack(2)).expect({seg().seq(1).ack(1).flags("A").len(0)});
+  EXPECT_EQ(s.endpoint().readable(), 0U);
+}
+
+TEST(Blind, Established_AckFarInThePast_ChallengedAndTextDropped) {
+  Script s(plain(), {}, 1U << 31);
+  s.established();
+  s.send(seg().data("inject").ack(0U - 100'000U)).expect({seg().seq(1).ack(1).flags("A")});
+  EXPECT_EQ(s.endpoint().readable(), 0U);
+}
+
+TEST(Blind, Established_OldAckWithinTheLargestWindow_TextTaken) {
+  Script s;
+  s.flight(1000);
+  s.send(seg().ack(1001)).quiet();
+  s.send(seg().data("text").ack(1)).expect({ack(5)});
+  EXPECT_EQ(s.unread(), "text");
+}
+
+TEST(Abort, Established_ResetAtOnceAndBuffersFreed) {
+  Script s;
+  s.flight(1000).send(seg().len(500).ack(1)).swallow();
+  s.abort().expect({seg().seq(1001).ack(501).flags("RA").len(0)});
+  s.state(State::kClosed).reason(EndReason::kAborted);
+  EXPECT_TRUE(s.endpoint().finished());
+  EXPECT_LE(s.endpoint().memory(), 2048U);
+}
+
+TEST(Abort, PeerShrankItsWindow_ResetInsideTheWindow) {
+  Script s;
+  s.flight(2000);
+  s.send(seg().ack(501).win(100)).quiet();
+  s.abort().expect({seg().seq(601).flags("RA")});
+}
+
+TEST(Abort, TimeWait_NothingIsSent) {
+  Script s;
+  s.time_wait().abort().quiet().state(State::kClosed);
+}
+
+TEST(Abort, SynReceived_Reset) {
+  Script s;
+  s.syn().expect({seg().flags("SA")});
+  s.abort().expect({seg().seq(1).ack(1).flags("RA")});
+}
+
+TEST(ResetFor, SegmentWithAck_ItsAckAsSequence) {
+  Segment in;
+  in.header.source = wire::Port(1);
+  in.header.destination = wire::Port(2);
+  in.header.seq = wire::SeqNum(10);
+  in.header.ack = wire::SeqNum(77);
+  in.header.flags.bits = wire::TcpFlags::kAck;
+  const auto out = reset_for(in);
+  ASSERT_TRUE(out.has_value());
+  EXPECT_EQ(out->seq.value(), 77U);
+  EXPECT_EQ(out->flags.bits, wire::TcpFlags::kRst);
+  EXPECT_EQ(out->source, wire::Port(2));
+  EXPECT_EQ(out->destination, wire::Port(1));
+}
+
+TEST(ResetFor, SegmentWithoutAck_AcknowledgesAllOfIt) {
+  Segment in;
+  const std::uint8_t text[3] = {1, 2, 3};
+  in.header.seq = wire::SeqNum(10);
+  in.header.flags.bits = wire::TcpFlags::kSyn | wire::TcpFlags::kFin;
+  in.payload = text;
+  const auto out = reset_for(in);
+  ASSERT_TRUE(out.has_value());
+  EXPECT_EQ(out->seq.value(), 0U);
+  EXPECT_EQ(out->ack.value(), 15U);
+  EXPECT_EQ(out->flags.bits, wire::TcpFlags::kRst | wire::TcpFlags::kAck);
+}
+
+TEST(ResetFor, Reset_NoAnswer) {
+  Segment in;
+  in.header.flags.bits = wire::TcpFlags::kRst;
+  EXPECT_FALSE(reset_for(in).has_value());
+}
+
+TEST(Reuse, TimeWait_SynBeyondTheOldConnection_Yields) {
+  Script s;
+  s.time_wait();
+  Segment syn;
+  syn.header.flags.bits = wire::TcpFlags::kSyn;
+  syn.header.seq = wire::SeqNum(5000 + 100);
+  EXPECT_TRUE(s.endpoint().yields_to(syn));
+  syn.header.seq = wire::SeqNum(5000);
+  EXPECT_FALSE(s.endpoint().yields_to(syn));
+}
+
+TEST(Reuse, TimeWait_TimestampsDecide) {
+  Config config = plain();
+  config.offer_timestamps = true;
+  Script s(config, {.stamps = true});
+  s.time_wait();
+  Segment syn;
+  syn.header.flags.bits = wire::TcpFlags::kSyn;
+  syn.header.seq = wire::SeqNum(1);
+  syn.header.options.timestamps = wire::TcpTimestamps{9000, 0};
+  EXPECT_TRUE(s.endpoint().yields_to(syn));
+  syn.header.options.timestamps = wire::TcpTimestamps{100, 0};
+  syn.header.seq = wire::SeqNum(100'000);
+  EXPECT_FALSE(s.endpoint().yields_to(syn));
+}
+
+TEST(Reuse, Established_NeverYields) {
+  Script s;
+  s.established();
+  Segment syn;
+  syn.header.flags.bits = wire::TcpFlags::kSyn;
+  syn.header.seq = wire::SeqNum(5000 + 100);
+  EXPECT_FALSE(s.endpoint().yields_to(syn));
+}
+
+}  // namespace
+}  // namespace vtl::endpoint::script

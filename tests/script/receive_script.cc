@@ -1,0 +1,406 @@
+// Receiving: acceptability, reassembly, acknowledging, the receive window. RFC 9293 sections
+// 3.10.7.4, 3.8.6.2.2 and 3.8.6.3; RFC 5681 section 4.2; RFC 7323 sections 2.4 and 5.
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "tests/script/script.h"
+
+namespace vtl::endpoint::script {
+namespace {
+
+// The quick acknowledgements of a connection's start are over.
+Script& warmed_up(Script& s) {
+  s.established();
+  for (int i = 0; i < 16; ++i) s.send(seg().len(100)).swallow();
+  s.read_all().swallow();
+  return s;
+}
+constexpr std::uint32_t kWarm = 1601;  // the peer's next sequence number after warmed_up()
+
+TEST(Text, Established_Data_ReadableAndAcknowledged) {
+  Script s;
+  s.established();
+  s.send(seg().data("hello")).expect({seg().seq(1).ack(6).flags("A").len(0)});
+  EXPECT_EQ(s.unread(), "hello");
+  EXPECT_EQ(s.endpoint().stats().bytes_in, 5U);
+}
+
+TEST(Text, Established_SegmentWithoutAck_Dropped) {
+  Script s;
+  s.established();
+  s.send(seg().data("x").flags("P")).quiet();
+  EXPECT_EQ(s.endpoint().readable(), 0U);
+}
+
+TEST(Text, Established_DuplicateSegment_AcknowledgedAtOnceAndNotReadTwice) {
+  Script s;
+  s.established();
+  s.send(seg().data("hello")).swallow();
+  s.send(seg().seq(1).data("hello")).expect({ack(6)});
+  EXPECT_EQ(s.unread(), "hello");
+  EXPECT_EQ(s.endpoint().stats().duplicates, 1U);
+}
+
+TEST(Text, Established_OverlapWithOldText_OnlyTheNewIsTaken) {
+  Script s;
+  s.established();
+  s.send(seg().data("hello")).swallow();
+  s.send(seg().seq(3).data("llo world")).expect({ack(12)});
+  EXPECT_EQ(s.unread(), "hello world");
+}
+
+TEST(Text, Established_UrgentData_StaysInBand) {
+  Script s;
+  s.established();
+  s.send(seg().data("urgent").flags("AU")).expect({ack(7)});
+  EXPECT_EQ(s.unread(), "urgent");
+}
+
+TEST(Text, Established_BeyondTheWindow_OnlyWhatFitsIsTaken) {
+  Config config = plain();
+  config.receive_buffer = 1000;
+  Script s(config);
+  s.established();
+  s.send(seg().len(1500)).expect({ack(1001).win(0)});
+  EXPECT_EQ(s.endpoint().readable(), 1000U);
+}
+
+TEST(Text, CloseWait_DataAfterTheFin_NotTaken) {
+  Script s;
+  s.close_wait();
+  s.send(seg().data("late")).expect({ack(2)});
+  EXPECT_EQ(s.endpoint().readable(), 0U);
+  s.state(State::kCloseWait);
+}
+
+TEST(Reassembly, Gap_DuplicateAckAtOnce) {
+  Script s;
+  s.established();
+  s.send(seg().seq(6).data("world")).expect({ack(1)});
+  EXPECT_EQ(s.endpoint().readable(), 0U);
+  EXPECT_EQ(s.endpoint().stats().out_of_order, 1U);
+}
+
+TEST(Reassembly, GapFilled_AllIsReadableAndAcknowledgedAtOnce) {
+  Script s;
+  warmed_up(s);
+  s.send(seg().seq(kWarm + 5).data("world")).expect({ack(kWarm)});
+  s.send(seg().seq(kWarm).data("hello")).expect({ack(kWarm + 10)});
+  EXPECT_EQ(s.unread(), "helloworld");
+}
+
+TEST(Reassembly, GapPartlyFilled_AcknowledgedAtOnce) {
+  Script s;
+  warmed_up(s);
+  s.send(seg().seq(kWarm + 4).data("ef")).expect({ack(kWarm)});
+  s.send(seg().seq(kWarm).data("ab")).expect({ack(kWarm + 2)});
+  s.send(seg().seq(kWarm + 2).data("cd")).expect({ack(kWarm + 6)});
+  EXPECT_EQ(s.unread(), "abcdef");
+}
+
+TEST(Reassembly, OverlappingPieces_FirstOctetsInOrder) {
+  Script s;
+  s.established();
+  s.send(seg().seq(3).data("cdef")).expect({ack(1)});
+  s.send(seg().seq(5).data("efgh")).expect({ack(1)});
+  s.send(seg().seq(9).data("ij")).expect({ack(1)});
+  s.send(seg().seq(1).data("abcd")).expect({ack(11)});
+  EXPECT_EQ(s.unread(), "abcdefghij");
+}
+
+TEST(Reassembly, SuperFrameBeyondAGap_AsManyDuplicateAcksAsItsPartsWouldHaveCaused) {
+  Script s;
+  s.established();
+  s.send(seg().seq(1461).len(14600).pieces(10)).expect({ack(1), ack(1), ack(1)});
+  s.send(seg().seq(16061).len(2920).pieces(2)).expect({ack(1), ack(1)});
+  s.send(seg().seq(1).len(1460)).expect({ack(18981)});
+}
+
+TEST(Reassembly, MoreThan256Pieces_TheFarthestIsForgottenAndMemoryIsBounded) {
+  Config config = plain();
+  config.receive_buffer = 65535;
+  Script s(config);
+  s.established();
+  for (std::uint32_t i = 0; i < 1000; ++i) {
+    s.send(seg().seq(2 + 2 * (999 - i)).data("x")).expect({ack(1)});  // from the far end inward
+  }
+  EXPECT_LE(s.endpoint().memory(), 65535 + 2 * ChunkPool::kChunk + 8192);
+  // The nearest pieces are there: each octet that fills a gap yields two.
+  s.send(seg().seq(1).data("y")).expect({ack(3)});
+  s.send(seg().seq(3).data("y")).expect({ack(5)});
+}
+
+TEST(Reassembly, FinBeyondAGap_CountsOnlyWhenTheGapIsFilled) {
+  Script s;
+  s.established();
+  s.send(seg().seq(4).data("def").flags("FA")).expect({ack(1)});
+  s.state(State::kEstablished);
+  EXPECT_FALSE(s.endpoint().at_end());
+  s.send(seg().seq(1).data("abc")).expect({ack(8)});
+  s.state(State::kCloseWait);
+  EXPECT_EQ(s.unread(), "abcdef");
+}
+
+TEST(Reassembly, TextBeyondAKnownFin_NotTaken) {
+  Script s;
+  s.established();
+  s.send(seg().seq(4).flags("FA")).expect({ack(1)});
+  s.send(seg().seq(1).data("abcdef")).expect({ack(5)});
+  EXPECT_EQ(s.unread(), "abc");
+  s.state(State::kCloseWait);
+}
+
+TEST(Acknowledging, First16Segments_AtOnce) {
+  Script s;
+  s.established();
+  for (std::uint32_t i = 0; i < 16; ++i) s.send(seg().len(10)).expect({ack(11 + 10 * i)});
+  s.send(seg().len(10)).quiet();
+}
+
+TEST(Acknowledging, SmallSegment_DelayedBy40ms) {
+  Script s;
+  warmed_up(s);
+  s.send(seg().data("x")).quiet();
+  s.at(39).quiet().at(40).expect({ack(kWarm + 1)});
+}
+
+TEST(Acknowledging, SecondFullSegment_AtOnce) {
+  Script s;
+  warmed_up(s);
+  s.send(seg().len(1460)).quiet();
+  s.send(seg().len(1460)).expect({ack(kWarm + 2920)});
+  s.at(100).quiet();
+}
+
+TEST(Acknowledging, SuperFrame_OneAckAtOnce) {
+  Script s;
+  warmed_up(s);
+  s.send(seg().len(29200).pieces(20)).expect({ack(kWarm + 29200)});
+}
+
+TEST(Acknowledging, DelayedAck_RidesOnData) {
+  Script s;
+  warmed_up(s);
+  s.send(seg().data("x")).quiet();
+  s.write("y").expect({seg().ack(kWarm + 1).data("y")});
+  s.send(seg().ack(2)).at(100).quiet();
+}
+
+TEST(Acknowledging, Fin_AtOnce) {
+  Script s;
+  warmed_up(s);
+  s.send(seg().flags("FA")).expect({ack(kWarm + 1)});
+}
+
+TEST(Window, ReaderStalls_WindowClosesAndNeverMovesLeft) {
+  Config config = plain();
+  config.receive_buffer = 4000;
+  Script s(config);
+  s.established();
+  s.send(seg().len(1460)).expect({ack(1461).win(2540)});
+  s.send(seg().len(1460)).expect({ack(2921).win(1080)});
+  s.send(seg().len(1080)).expect({ack(4001).win(0)});
+}
+
+TEST(Window, ReaderTakesALittle_NoSillyWindow) {
+  Config config = plain();
+  config.receive_buffer = 4000;
+  Script s(config);
+  s.established();
+  s.send(seg().len(4000)).expect({ack(4001).win(0)});
+  s.read(100).quiet();
+  s.send(seg().seq(4001).len(1)).expect({ack(4001).win(0)});  // a probe
+  s.read(1359).quiet();
+  s.read(1).expect({ack(4001).win(1460)});  // a full segment
+}
+
+TEST(Window, SmallBuffer_HalfOfItIsEnoughForAnUpdate) {
+  Config config = plain();
+  config.receive_buffer = 1000;
+  Script s(config);
+  s.established();
+  s.send(seg().len(1000)).expect({ack(1001).win(0)});
+  s.read(499).quiet();
+  s.read(1).expect({ack(1001).win(500)});
+}
+
+TEST(Window, ReaderFollows_UpdatesRideOnAcknowledgements) {
+  Script s;
+  warmed_up(s);
+  for (std::uint32_t i = 1; i <= 20; ++i) {
+    s.send(seg().len(2920).pieces(2)).read_all().expect({ack(kWarm + 2920 * i).win(65535)});
+  }
+}
+
+TEST(Window, ProbeOfAClosedWindow_AnsweredAndNotTaken) {
+  Config config = plain();
+  config.receive_buffer = 1000;
+  Script s(config);
+  s.established();
+  s.send(seg().len(1000)).expect({ack(1001).win(0)});
+  for (int i = 0; i < 30; ++i) {
+    s.after(1000).send(seg().seq(1001).data("p")).expect({ack(1001).win(0)});
+  }
+  EXPECT_EQ(s.endpoint().readable(), 1000U);
+}
+
+TEST(Window, AckOnAProbeOfAClosedWindow_Counts) {
+  Config config = plain();
+  config.receive_buffer = 1000;
+  Script s(config);
+  s.established();
+  s.write("data").swallow();
+  s.send(seg().len(1000).ack(1)).expect({ack(1001).win(0)});
+  s.send(seg().seq(1001).data("p").ack(5)).expect({ack(1001).win(0)});
+  EXPECT_TRUE(s.endpoint().all_acknowledged());
+}
+
+TEST(Window, FinAtAClosedWindow_Taken) {
+  Config config = plain();
+  config.receive_buffer = 1000;
+  Script s(config);
+  s.established();
+  s.send(seg().len(1000)).expect({ack(1001).win(0)});
+  s.send(seg().flags("FA")).expect({ack(1002).win(0)});
+  s.state(State::kCloseWait);
+}
+
+TEST(Window, Scaled_PromiseThatDoesNotDivideIsKept) {
+  Config config = plain();
+  config.offer_window_scale = true;
+  config.window_scale = 7;
+  config.receive_buffer = 100000;
+  Script s(config, {.scale = 7, .window = 1000});
+  s.syn().expect({seg().flags("SA")});
+  s.send(seg().ack(1)).quiet();
+  s.send(seg().len(1)).expect({ack(2).win(99999 / 128)});
+  std::uint32_t edge = 2 + 99999 / 128 * 128;
+  std::uint32_t next = 2;
+  // Nobody reads: all that was ever promised is taken, and not one octet is promised twice.
+  while (next < edge) {
+    const std::uint32_t n = std::min<std::uint32_t>(1001, edge - next);
+    s.send(seg().seq(next).len(n));
+    next += n;
+    const auto sent = s.take();
+    ASSERT_GE(sent.size(), 0U);
+    if (!sent.empty()) {
+      EXPECT_LE(next + sent.back().header.window * 128U, 1 + 100000U);
+    }
+  }
+  EXPECT_EQ(s.endpoint().readable(), next - 1);
+}
+
+TEST(Window, PoolSpent_WindowShutAndNothingIsLost) {
+  ChunkPool pool(4 * ChunkPool::kChunk);
+  Config config = plain();
+  config.pool = &pool;
+  Script s(config);
+  s.established();
+  ByteQueue hog(&pool);
+  const std::string junk(3 * ChunkPool::kChunk, 'j');
+  hog.append(Bytes(reinterpret_cast<const std::uint8_t*>(junk.data()), junk.size()));
+  s.send(seg().len(1000)).swallow();
+  for (int i = 0; i < 60; ++i) s.send(seg().len(1000)).swallow();
+  EXPECT_EQ(s.endpoint().readable(), ChunkPool::kChunk);
+  s.send(seg().seq(30000).len(10)).expect({ack(1 + ChunkPool::kChunk)});
+  hog.clear();
+  s.send(seg().seq(1 + ChunkPool::kChunk).len(2000).pieces(2))
+      .expect({ack(2001 + ChunkPool::kChunk)});
+}
+
+TEST(Acceptable, TextBeyondTheWindow_AnsweredAndDropped) {
+  Script s;
+  s.established();
+  s.send(seg().seq(200000).data("far")).expect({ack(1)});
+  EXPECT_EQ(s.endpoint().stats().out_of_window, 1U);
+}
+
+TEST(Acceptable, KeepAliveOfThePeer_Answered) {
+  Script s;
+  warmed_up(s);
+  s.send(seg().seq(kWarm - 1)).expect({ack(kWarm)});
+  s.send(seg().seq(kWarm - 1).data("?")).expect({ack(kWarm)});
+}
+
+TEST(Acceptable, AckOvertakenByData_NotAnswered) {
+  Script s;
+  warmed_up(s);
+  s.send(seg().len(100)).quiet();
+  s.send(seg().seq(kWarm)).quiet();  // sent before the data, arrives after it
+}
+
+TEST(Acceptable, StrayAcksInALoop_AnsweredTenTimesASecond) {
+  Script s;
+  s.established();
+  for (int i = 0; i < 100; ++i) s.send(seg().seq(500000));
+  int answers = 0;
+  for (int i = 0; i < 100; ++i) {
+    s.send(seg().seq(500000));
+    answers += static_cast<int>(s.take().size());
+  }
+  EXPECT_LE(answers, 10);
+  s.after(1000).send(seg().seq(500000)).expect({ack(1)});
+}
+
+Config stamped() {
+  Config config = plain();
+  config.offer_timestamps = true;
+  return config;
+}
+
+TEST(Paws, OlderTimestamp_DroppedAndAnswered) {
+  Script s(stamped(), {.stamps = true});
+  s.established();
+  s.send(seg().data("old").stamps(6000, 0)).expect({ack(1)});
+  EXPECT_EQ(s.endpoint().readable(), 0U);
+  EXPECT_EQ(s.endpoint().stats().paws_drops, 1U);
+}
+
+TEST(Paws, TimestampWrapsPast2To31_Taken) {
+  Script s(stamped(), {.stamps = true});
+  s.established();
+  s.send(seg().data("a").stamps(0x7fffffff, 0)).expect({ack(2).stamps(0, 0x7fffffff)});
+  s.send(seg().data("b").stamps(0xfffffffe, 0)).expect({ack(3).stamps(0, 0xfffffffe)});
+  s.send(seg().data("c").stamps(5, 0)).expect({ack(4).stamps(0, 5)});
+  EXPECT_EQ(s.unread(), "abc");
+}
+
+TEST(Paws, ResetWithOlderTimestamp_StillResets) {
+  Script s(stamped(), {.stamps = true});
+  s.established();
+  s.send(seg().flags("R").stamps(1, 0)).quiet().state(State::kClosed).reason(EndReason::kReset);
+}
+
+TEST(Paws, Idle24Days_OlderTimestampTaken) {
+  Script s(stamped(), {.stamps = true});
+  s.established();
+  s.at(25.0 * 24 * 3600 * 1000);
+  s.send(seg().data("x").stamps(100, 0)).expect({ack(2).stamps(0, 100)});
+  EXPECT_EQ(s.unread(), "x");
+}
+
+TEST(Paws, SegmentWithoutTimestamp_Taken) {
+  Script s(stamped(), {.stamps = true});
+  s.established();
+  s.send(seg().data("x").no_stamps()).expect({ack(2).any_stamps()});
+}
+
+TEST(Timestamps, OutOfOrderSegment_EchoStaysThatOfTheLastInOrder) {
+  Script s(stamped(), {.stamps = true});
+  s.established();
+  s.send(seg().data("ab").stamps(8000, 0)).expect({ack(3).stamps(0, 8000)});
+  s.send(seg().seq(5).data("ef").stamps(8010, 0)).expect({ack(3).stamps(0, 8000)});
+  s.send(seg().seq(3).data("cd").stamps(8005, 0)).expect({ack(7).stamps(0, 8005)});
+}
+
+TEST(Timestamps, DelayedAck_EchoesTheFirstUnacknowledged) {
+  Script s(stamped(), {.stamps = true});
+  s.established();
+  for (int i = 0; i < 16; ++i) s.send(seg().len(100).stamps(8000, 0)).swallow();
+  s.send(seg().len(1448).stamps(8100, 0)).quiet();
+  s.send(seg().len(1448).stamps(8200, 0)).expect({seg().stamps(0, 8100)});
+}
+
+}  // namespace
+}  // namespace vtl::endpoint::script

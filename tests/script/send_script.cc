@@ -1,0 +1,216 @@
+// Sending: the peer's window, silly windows, Nagle, super-frames, the congestion window. RFC 9293
+// sections 3.7.4, 3.8.6; RFC 5681 section 3.1; RFC 6928.
+#include <gtest/gtest.h>
+
+#include "tests/script/script.h"
+
+namespace vtl::endpoint::script {
+namespace {
+
+Config supers() {
+  Config config = plain();
+  config.max_super_frame = 65000;
+  return config;
+}
+
+TEST(Send, Established_Write_SentAtOnceWithPush) {
+  Script s;
+  s.established().write("hello").expect({seg().seq(1).ack(1).flags("PA").data("hello").fresh()});
+  EXPECT_EQ(s.endpoint().stats().bytes_out, 5U);
+}
+
+TEST(Send, MoreThanASegment_CutAtTheMssAndPushOnTheLast) {
+  Script s;
+  s.established().write(3000).expect({seg().seq(1).len(1460).flags("A"),
+                                      seg().seq(1461).len(1460).flags("A"),
+                                      seg().seq(2921).len(80).flags("PA")});
+}
+
+TEST(Send, InitialWindow_TenSegments) {
+  Script s;
+  s.established().write(20000);
+  EXPECT_EQ(s.take().size(), 10U);
+}
+
+TEST(Send, SuperFrame_OneSegmentToBeCutAtTheMss) {
+  Script s(supers());
+  s.established().write(10000);
+  const auto sent = s.take();
+  ASSERT_EQ(sent.size(), 1U);
+  EXPECT_EQ(sent[0].data.size(), 10000U);
+  EXPECT_EQ(sent[0].segment_size, 1460);
+  EXPECT_EQ(s.endpoint().stats().segments_out, 1U + 7U);  // SYN,ACK and seven on the wire
+}
+
+TEST(Send, SuperFrame_NotTheWholeQueue_WholeSegmentsOnly) {
+  Script s(supers());
+  s.established().write(20000).expect({seg().seq(1).len(14600)});
+}
+
+TEST(Send, SlowStart_WindowGrowsByWhatIsAcknowledged) {
+  Script s(supers());
+  s.established().write(60000).expect({seg().len(14600)});
+  s.send(seg().ack(14601)).expect({seg().seq(14601).len(29200)});
+}
+
+TEST(Send, SlowStart_AppLimited_WindowDoesNotGrow) {
+  Script s(supers());
+  s.established();
+  std::uint32_t next = 1;
+  for (int i = 0; i < 20; ++i) {
+    s.write(100).expect({seg().len(100)});
+    s.send(seg().ack(next += 100)).quiet();
+  }
+  s.write(30000).expect({seg().len(14600)});
+}
+
+TEST(Send, IdleLongerThanTheTimeout_InitialWindowAgain) {
+  Script s(supers());
+  s.established().write(43800).expect({seg().len(14600)});
+  s.at(10).send(seg().ack(14601)).expect({seg().len(29200)});
+  s.at(20).send(seg().ack(43801)).quiet();
+  s.at(10'000).write(43800).expect({seg().seq(43801).len(14600)});
+}
+
+TEST(Send, PeersWindow_NeverExceeded) {
+  Script s(supers(), {.window = 5000});
+  s.established().write(8000).expect({seg().seq(1).len(4380)});
+}
+
+TEST(Send, PeersWindowEdgeMovesRight_TheRestFollows) {
+  Script s(supers(), {.window = 2920});
+  s.established().write(8000).expect({seg().seq(1).len(2920)});
+  s.send(seg().ack(2921)).expect({seg().seq(2921).len(2920)});
+  s.send(seg().ack(5841)).expect({seg().seq(5841).len(2160).flags("PA")});
+}
+
+TEST(Send, OldWindowUpdateArrivesLate_Ignored) {
+  Script s(supers(), {.window = 2920});
+  s.established().write(8000).expect({seg().len(2920)});
+  s.send(seg().ack(2921).win(0)).quiet();
+  s.send(seg().ack(1).win(60000)).quiet();
+}
+
+TEST(Send, RetransmissionOfThePeerWithANewAck_BringsItsOwnWindow) {
+  Script s(supers(), {.window = 2920});
+  s.established();
+  s.send(seg().len(100)).swallow();
+  s.send(seg().len(100)).swallow();
+  s.write(8000).expect({seg().len(2920)});
+  s.send(seg().seq(1).len(100).ack(1461).win(1460)).swallow();
+  // SND.WL1 is at 101, the segment at 1: its window still is the one that goes with its ACK.
+  s.send(seg().seq(201).ack(1461).win(1460)).quiet();
+}
+
+TEST(SillyWindow, SmallOpening_NotUsedWhileMoreWaits) {
+  Script s(plain(), {.window = 1460});
+  s.established().write(4000).expect({seg().len(1460)});
+  s.send(seg().ack(1461).win(300)).quiet();
+  s.send(seg().ack(1461).win(1460)).expect({seg().seq(1461).len(1460)});
+}
+
+TEST(SillyWindow, SmallOpeningForLong_UsedAfterTheTimeout) {
+  Script s(plain(), {.window = 1460});
+  s.established().write(4000).expect({seg().len(1460)});
+  s.send(seg().ack(1461).win(300)).quiet();
+  s.until_sent(2000);
+  s.expect({seg().seq(1461).len(300)});
+}
+
+TEST(SillyWindow, HalfOfTheLargestWindow_Used) {
+  Script s(plain(), {.window = 1000});
+  s.established().write(4000).expect({seg().len(1000)});
+  s.send(seg().ack(1001).win(499)).quiet();
+  s.send(seg().ack(1001).win(500)).expect({seg().seq(1001).len(500)});
+}
+
+TEST(SillyWindow, AllThatWaitsFits_Sent) {
+  Script s(plain(), {.window = 1000});
+  s.established().write(1100).expect({seg().len(1000)});
+  s.send(seg().ack(1001).win(100)).expect({seg().seq(1001).len(100)});
+}
+
+TEST(Nagle, On_SmallSegmentWaitsForTheAck) {
+  Config config = plain();
+  config.nagle = true;
+  Script s(config);
+  s.established().write("a").expect({seg().data("a")});
+  s.write("b").write("c").quiet();
+  s.send(seg().ack(2)).expect({seg().seq(2).data("bc")});
+}
+
+TEST(Nagle, On_FullSegmentGoes) {
+  Config config = plain();
+  config.nagle = true;
+  Script s(config);
+  s.established().write("a").expect({seg().len(1)});
+  s.write(1460).expect({seg().seq(2).len(1460)});
+  s.write(10).quiet();
+}
+
+TEST(Nagle, On_FinTakesTheRestAlong) {
+  Config config = plain();
+  config.nagle = true;
+  Script s(config);
+  s.established().write("a").expect({seg().len(1)});
+  s.write("b").quiet();
+  s.shutdown().expect({seg().seq(2).data("b").flags("FA")});
+}
+
+TEST(Nagle, Off_EveryWriteGoes) {
+  Script s;
+  s.established().write("a").expect({seg().data("a")});
+  s.write("b").expect({seg().seq(2).data("b")});
+}
+
+TEST(Interface, TakesNoMore_TheSegmentCountsAsNotSent) {
+  Script s;
+  s.established().write("hello");
+  int offered = 0;
+  s.endpoint().dispatch(s.now(), [&](const OutSegment&) {
+    ++offered;
+    return false;
+  });
+  EXPECT_EQ(offered, 1);
+  EXPECT_LE(s.endpoint().poll_at(s.now()), s.now());
+  s.expect({seg().seq(1).data("hello").fresh()});
+}
+
+TEST(Buffer, Full_WriteTakesWhatFits) {
+  Config config = plain();
+  config.send_buffer = 1000;
+  Script s(config);
+  s.established();
+  const std::string text(1500, 'x');
+  EXPECT_EQ(s.endpoint().write(
+                Bytes(reinterpret_cast<const std::uint8_t*>(text.data()), text.size()), s.now()),
+            1000U);
+  EXPECT_EQ(s.endpoint().writable(), 0U);
+  s.swallow().send(seg().ack(401));
+  EXPECT_EQ(s.endpoint().writable(), 400U);
+}
+
+TEST(Buffer, IdleConnection_Within2KiB) {
+  Script s;
+  s.flight(1000).send(seg().ack(1001).len(1000)).swallow().read_all().swallow();
+  EXPECT_LE(s.endpoint().memory(), 2048U);
+}
+
+TEST(PathMtu, Lowered_OutstandingGoesAgainInSmallerSegments) {
+  Script s;
+  s.flight(2920);
+  s.endpoint().limit_mss(1000, s.now());
+  s.expect({seg().seq(1).len(1000).again(), seg().seq(1001).len(1000).again(),
+            seg().seq(2001).len(920).again()});
+  EXPECT_EQ(s.endpoint().effective_mss(), 1000);
+}
+
+TEST(PathMtu, LoweredToNothing_Floored) {
+  Script s;
+  s.established();
+  s.endpoint().limit_mss(0, s.now());
+  EXPECT_EQ(s.endpoint().effective_mss(), 48);
+}
+
+}  // namespace
+}  // namespace vtl::endpoint::script
