@@ -32,7 +32,8 @@
 
 namespace vtl::engine {
 
-/// Opens one worker's share of an interface; called on that worker, `worker` < `workers`.
+/// Opens one worker's share of an interface; called on that worker, `worker` < `workers`. Workers
+/// are asked one after the other, from 0 up: a factory may open all shares at 0 and hand them out.
 using InterfaceFactory = std::function<Outcome<std::unique_ptr<iface::Interface>>(
     std::uint32_t worker, std::uint32_t workers)>;
 
@@ -58,14 +59,17 @@ struct LinkConfig {
   std::string guest;                     ///< an interface; of one link only
   std::optional<std::string> network;    ///< an interface, which several links may share; or none
   std::vector<ServiceFactory> services;  ///< from guest to network
-  ObserverFactory observer;              ///< may be empty
+  ObserverFactory observer = {};         ///< may be empty
+  /// Off for a service that must see the whole link: then one worker runs it.
+  bool many_workers = true;
 };
 
 struct EngineConfig {
   std::uint32_t workers = 1;
-  WorkerOptions worker;
-  PortLimits port;
-  std::optional<std::uint64_t> seed;  ///< of every service's Rng; from the system when not set
+  WorkerOptions worker = {};
+  PortLimits port = {};
+  std::optional<std::uint64_t> seed =
+      std::nullopt;  ///< of every service's Rng; from the system when not set
   std::vector<InterfaceConfig> interfaces;
   std::vector<PeerConfig> peers;
   std::vector<LinkConfig> links;

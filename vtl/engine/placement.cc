@@ -96,6 +96,9 @@ Outcome<Placement> place(const EngineConfig& config) {
   for (std::size_t i = 0; i < n; ++i) {
     if (!config.interfaces[i].many_workers) wide[groups.find(i)] = false;
   }
+  for (std::size_t l = 0; l < config.links.size(); ++l) {
+    if (!config.links[l].many_workers) wide[groups.find(placement.guest[l])] = false;
+  }
   std::vector<Placement::Range> range(n);
   std::uint32_t next = 0;
   for (std::size_t l = 0; l < config.links.size(); ++l) {

@@ -1,7 +1,7 @@
 // Placement: which workers run which link. Pure.
 //
 // Links that share an interface form a group, and a group runs on the same workers. Where every
-// interface of the group may be opened by several workers it runs on all of them; otherwise on one,
+// interface and link of the group allow several workers it runs on all of them; otherwise on one,
 // and such groups are dealt out in turn.
 #pragma once
 

@@ -326,6 +326,8 @@ TEST_F(EngineTest, LinksOfOneUplinkRunTogether_OnOneWorkerWhenAnyInterfaceNeedsI
   EXPECT_EQ(placed->interfaces[4].count, 3U);
   EXPECT_EQ(placed->interfaces[6].count, 0U) << "nobody uses it";
   EXPECT_EQ(placed->sharing[2], 2U);
+  config.links[2].many_workers = false;
+  EXPECT_EQ(place(config)->links[2].count, 1U);
 }
 
 }  // namespace
