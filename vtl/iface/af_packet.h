@@ -27,7 +27,7 @@
 namespace vtl::iface {
 
 struct AfPacketOptions {
-  std::string device;
+  std::string device{};
   bool promiscuous = true;    ///< see frames to any MAC
   bool host_frames = false;   ///< read frames addressed to the device's own MAC too
   bool qdisc_bypass = false;  ///< send past the queueing discipline: no fairness, a little faster

@@ -18,7 +18,7 @@ struct MemoryOptions {
   std::size_t mtu = 1500;    ///< octets after the Ethernet header (and VLAN tags)
   std::size_t queue = 1024;  ///< frames that wait to be read by this end
   bool super_frames = true;  ///< carries super-frames and partial checksums to the other end whole
-  wire::MacAddress mac;
+  wire::MacAddress mac{};
 };
 
 /// Two connected ends. When one is destroyed the other reads kClosed after the last frame, and what

@@ -1,0 +1,217 @@
+// The qemu interface against a machine that the test plays itself.
+#include "vtl/iface/qemu.h"
+
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "tests/unit/iface/temporary_folder.h"
+#include "tests/unit/packet/frames.h"
+#include "vtl/iface/device.h"
+#include "vtl/packet/checksum.h"
+
+namespace vtl::iface {
+namespace {
+
+using test::make_frame;
+using test::Octets;
+
+class QemuTest : public ::testing::Test {
+ protected:
+  [[nodiscard]] sockaddr_un address() const {
+    sockaddr_un out{};
+    out.sun_family = AF_UNIX;
+    std::memcpy(out.sun_path, path_.c_str(), path_.size() + 1);
+    return out;
+  }
+  [[nodiscard]] OwnedFd call() const {
+    OwnedFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    const sockaddr_un to = address();
+    if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&to), sizeof to) != 0) fd.close();
+    return fd;
+  }
+  [[nodiscard]] OwnedFd bound() const {
+    OwnedFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    const sockaddr_un at = address();
+    if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&at), sizeof at) != 0) fd.close();
+    return fd;
+  }
+  // Reads once the interface says that there is something.
+  Batch read_ready(Interface& from) {
+    Batch batch;
+    pollfd p{from.fd(), POLLIN, 0};
+    EXPECT_EQ(::poll(&p, 1, 5000), 1);
+    EXPECT_NE(from.read(pool_, Time{3s}, batch), ReadStatus::kClosed);
+    return batch;
+  }
+  static Octets framed(const Octets& frame) {
+    Octets out;
+    test::append32(out, static_cast<std::uint32_t>(frame.size()));
+    test::append(out, frame);
+    return out;
+  }
+  static Octets receive(int fd, std::size_t n) {
+    Octets out(n);
+    const ssize_t got = ::recv(fd, out.data(), n, MSG_WAITALL);
+    out.resize(static_cast<std::size_t>(std::max<ssize_t>(0, got)));
+    return out;
+  }
+  static void send_all(int fd, const Octets& octets) {
+    ASSERT_EQ(::send(fd, octets.data(), octets.size(), MSG_NOSIGNAL),
+              static_cast<ssize_t>(octets.size()));
+  }
+
+  test::TemporaryFolder folder_;
+  std::string path_ = folder_.file("vm.sock");
+  PacketPool pool_;
+};
+
+TEST_F(QemuTest, AMachineConnectsAndFramesPassBothWays) {
+  auto vm = open_qemu({.address = "unix:" + path_}).value();
+  EXPECT_FALSE(vm->is_up());
+  const OwnedFd machine = call();
+  ASSERT_TRUE(machine);
+  EXPECT_TRUE(read_ready(*vm).empty());
+  EXPECT_TRUE(vm->is_up());
+  const Octets first = make_frame({.seq = 1}), second = make_frame({.payload = Octets(1000)});
+  Octets stream = framed(first);
+  test::append(stream, framed(second));
+  send_all(machine.get(), {stream.begin(), stream.begin() + 70});
+  Batch batch = read_ready(*vm);
+  ASSERT_EQ(batch.size(), 1U) << "one whole, one in part";
+  EXPECT_TRUE(std::ranges::equal(batch[0].bytes(), first));
+  send_all(machine.get(), {stream.begin() + 70, stream.end()});
+  batch = read_ready(*vm);
+  ASSERT_EQ(batch.size(), 1U);
+  EXPECT_TRUE(std::ranges::equal(batch[0].bytes(), second));
+  EXPECT_EQ(vm->write(batch), 1U);
+  EXPECT_EQ(receive(machine.get(), second.size() + 4), framed(second));
+}
+
+TEST_F(QemuTest, ASuperFrameReachesTheMachineAsFinishedWireFrames) {
+  auto vm = open_qemu({.address = "unix:" + path_}).value();
+  const OwnedFd machine = call();
+  (void)read_ready(*vm);
+  Batch batch;
+  batch.push_back(pool_.copy_of(make_frame({.payload = test::pattern(2000), .finish = false})));
+  batch[0].meta().checksum = {.kind = ChecksumKind::kPartial, .start = 34, .offset = 16};
+  batch[0].meta().gso = {.kind = GsoKind::kTcpV4, .segment_size = 1000};
+  EXPECT_EQ(vm->write(batch), 1U);
+  for (int i = 0; i < 2; ++i) {
+    ASSERT_EQ(load_be32(receive(machine.get(), 4), 0), 1054U);
+    const Packet one = pool_.copy_of(receive(machine.get(), 1054));
+    EXPECT_TRUE(verify_checksums(one));
+  }
+}
+
+TEST_F(QemuTest, AFullSocketIsBackpressureAndTheStreamStaysWhole) {
+  auto vm = open_qemu({.address = "unix:" + path_}).value();
+  const OwnedFd machine = call();
+  (void)read_ready(*vm);
+  const Octets frame = make_frame({.payload = test::pattern(1400)});
+  std::size_t written = 0;
+  bool full = false;
+  for (int round = 0; round < 1000 && !full; ++round) {
+    Batch batch;
+    for (int i = 0; i < 10; ++i) batch.push_back(pool_.copy_of(frame));
+    const std::size_t done = vm->write(batch);
+    written += done;
+    full = done < batch.size();
+  }
+  ASSERT_TRUE(full);
+  // The last frame may have gone in part only: what is kept follows with the next write.
+  Octets got = receive(machine.get(), (written - 1) * (frame.size() + 4));
+  Batch last;
+  last.push_back(pool_.copy_of(frame));
+  EXPECT_EQ(vm->write(last), 1U);
+  test::append(got, receive(machine.get(), 2 * (frame.size() + 4)));
+  const Octets expected = framed(frame);
+  ASSERT_EQ(got.size(), (written + 1) * expected.size());
+  for (std::size_t i = 0; i <= written; ++i) {
+    const auto at = got.begin() + static_cast<std::ptrdiff_t>(i * expected.size());
+    ASSERT_TRUE(std::equal(expected.begin(), expected.end(), at)) << i;
+  }
+}
+
+TEST_F(QemuTest, WhenAMachineGoesTheNextIsServed) {
+  auto vm = open_qemu({.address = "unix:" + path_}).value();
+  OwnedFd machine = call();
+  (void)read_ready(*vm);
+  send_all(machine.get(), {0, 0, 0, 60, 1, 2, 3});
+  (void)read_ready(*vm);
+  machine.close();
+  (void)read_ready(*vm);
+  EXPECT_FALSE(vm->is_up());
+  Batch lost;
+  lost.push_back(pool_.copy_of(make_frame({})));
+  EXPECT_EQ(vm->write(lost), 1U);
+  EXPECT_EQ(vm->counters().drops.value(DropReason::kInterfaceDown), 1U);
+  machine = call();
+  (void)read_ready(*vm);
+  EXPECT_TRUE(vm->is_up());
+  send_all(machine.get(), framed(make_frame({.seq = 5})));
+  EXPECT_EQ(read_ready(*vm).size(), 1U) << "half a frame of the former machine is forgotten";
+}
+
+TEST_F(QemuTest, ALyingLengthEndsTheConnectionAndIsCounted) {
+  for (const Octets& length : {Octets{0, 0, 0, 13}, Octets{0xff, 0xff, 0xff, 0xff}}) {
+    auto vm = open_qemu({.address = "unix:" + path_}).value();
+    const OwnedFd machine = call();
+    (void)read_ready(*vm);
+    send_all(machine.get(), length);
+    EXPECT_TRUE(read_ready(*vm).empty());
+    EXPECT_FALSE(vm->is_up());
+    EXPECT_EQ(vm->counters().drops.value(DropReason::kRxError), 1U);
+  }
+}
+
+TEST_F(QemuTest, ManyFramesInOneReadAreDeliveredBatchByBatch) {
+  auto vm = open_qemu({.address = "unix:" + path_}).value();
+  const OwnedFd machine = call();
+  (void)read_ready(*vm);
+  Octets stream;
+  for (std::uint32_t i = 0; i < 100; ++i) test::append(stream, framed(make_frame({.seq = i})));
+  send_all(machine.get(), stream);
+  Batch batch;
+  EXPECT_EQ(vm->read(pool_, Time{}, batch), ReadStatus::kMore);
+  EXPECT_EQ(batch.size(), kMaxBatch);
+  EXPECT_EQ(vm->read(pool_, Time{}, batch), ReadStatus::kOk);
+  EXPECT_EQ(batch.size(), 100U);
+}
+
+TEST_F(QemuTest, ConnectingTriesUntilTheMachineListens) {
+  auto vm = open_qemu({.address = "unix:" + path_, .listen = false, .retry = 5ms}).value();
+  EXPECT_FALSE(vm->is_up());
+  const OwnedFd listener = bound();
+  ASSERT_EQ(::listen(listener.get(), 1), 0);
+  for (int i = 0; i < 100 && !vm->is_up(); ++i) (void)read_ready(*vm);
+  ASSERT_TRUE(vm->is_up());
+  const OwnedFd machine(::accept(listener.get(), nullptr, nullptr));
+  send_all(machine.get(), framed(make_frame({})));
+  EXPECT_EQ(read_ready(*vm).size(), 1U);
+}
+
+TEST_F(QemuTest, AnAddressInUseOrUnreadableIsToldInOneLine) {
+  auto vm = open_qemu({.address = "unix:" + path_}).value();
+  const auto message = [](const QemuOptions& options) {
+    return open_qemu(options).error().message;
+  };
+  EXPECT_NE(message({.address = "unix:" + path_}).find("in use"), std::string::npos);
+  EXPECT_NE(message({.address = "localhost"}).find("no address"), std::string::npos);
+  EXPECT_NE(message({.address = "unix:x", .retry = 0s}).find("retry"), std::string::npos);
+  vm.reset();
+  EXPECT_FALSE(std::filesystem::exists(path_));
+}
+
+TEST_F(QemuTest, AStaleSocketFileIsReplaced) {
+  bound().close();
+  EXPECT_TRUE(std::filesystem::exists(path_));
+  EXPECT_TRUE(open_qemu({.address = "unix:" + path_}));
+}
+
+}  // namespace
+}  // namespace vtl::iface
