@@ -14,8 +14,8 @@
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
+#include <cstdlib>
 #include <cstring>
-#include <ctime>
 #include <fstream>
 #include <optional>
 #include <regex>
@@ -76,9 +76,25 @@ std::vector<char*> pointers(std::vector<std::string>& texts) {
   return result;
 }
 
+/// The file of a program: itself when it has a slash, else the first in PATH that may be run.
+std::optional<std::string> find_program(const std::string& name) {
+  if (name.find('/') != std::string::npos) return name;
+  const char* const path = std::getenv("PATH");
+  std::istringstream folders(path != nullptr ? path : "/usr/bin:/bin");
+  for (std::string folder; std::getline(folders, folder, ':');) {
+    const std::string file = folder + "/" + name;
+    std::error_code error;
+    if (std::filesystem::is_regular_file(file, error) && ::access(file.c_str(), X_OK) == 0) {
+      return file;
+    }
+  }
+  return std::nullopt;
+}
+
 /// All that the child needs between fork() and exec(), made before: there it may only make
 /// system calls, for other threads' locks are as they were.
 struct Launch {
+  const char* file;
   char** argv;
   char** environment;
   const char* directory;  ///< or nullptr
@@ -127,7 +143,7 @@ struct Failure {
   constexpr unsigned kCloseOnExec = 4;
   ::syscall(SYS_close_range, 3U, ~0U, kCloseOnExec);
 #endif
-  ::execvpe(launch.argv[0], launch.argv, launch.environment);
+  ::execve(launch.file, launch.argv, launch.environment);
   give_up(launch, 'e');
 }
 
@@ -219,6 +235,13 @@ Outcome<Process> Process::start(const Program& program, const std::filesystem::p
   state->output = folder / (state->name + ".out");
   state->errors = folder / (state->name + ".err");
 
+  const auto file = find_program(program.argv[0]);
+  if (!file) {
+    return fail(
+        fmt::format("cannot start '{}': there is no program '{}' in PATH (is its package "
+                    "installed?)",
+                    state->command, program.argv[0]));
+  }
   const bool inherit = program.input_from == Input::kInherit;
   Fd input, output, errors;
   if (!inherit) {
@@ -245,7 +268,8 @@ Outcome<Process> Process::start(const Program& program, const std::filesystem::p
   auto argv_pointers = pointers(argv);
   auto environment_pointers = pointers(environment);
   const auto sandbox = current_sandbox();
-  const Launch launch{.argv = argv_pointers.data(),
+  const Launch launch{.file = file->c_str(),
+                      .argv = argv_pointers.data(),
                       .environment = environment_pointers.data(),
                       .directory = program.directory.empty() ? nullptr : program.directory.c_str(),
                       .netns = netns,
@@ -264,7 +288,7 @@ Outcome<Process> Process::start(const Program& program, const std::filesystem::p
   if (::read(report_read.get(), &failure, sizeof failure) == sizeof failure) {
     const char* const what = failure.step == 'n'   ? "enter its network namespace"
                              : failure.step == 'd' ? "enter its folder"
-                                                   : "run it (is its package installed?)";
+                                                   : "run it";
     return fail(fmt::format("cannot start '{}': cannot {}: {}", state->command, what,
                             std::strerror(failure.error)));
   }
@@ -328,6 +352,11 @@ Outcome<Exit> Process::wait(Duration bound) {
     pollfd poll{state_->pidfd.get(), POLLIN, 0};
     ::poll(&poll, 1, static_cast<int>(std::min<std::int64_t>(left.count(), 60'000)));
   }
+  return *state_->exit;
+}
+
+Exit Process::wait_for_end() {
+  state_->reap(true);
   return *state_->exit;
 }
 

@@ -80,6 +80,8 @@ class Process {
   [[nodiscard]] bool running();
   /// Waits for its end.
   [[nodiscard]] Outcome<Exit> wait(Duration bound);
+  /// Waits for its end without a bound: for a program that a person ends.
+  Exit wait_for_end();
   /// Waits for its end and takes anything but exit status 0 as a failure.
   [[nodiscard]] Outcome<Exit> wait_ok(Duration bound);
   /// Waits for a line of output or errors that contains a match of `regex` (ECMAScript) and

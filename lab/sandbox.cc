@@ -385,6 +385,11 @@ Outcome<Sandbox> try_enter_sandbox() {
     unsigned long inside = 0, outside = 0, count = 0, total = 0;
     while (map >> inside >> outside >> count) total += count;
     sandbox->many_users = total > 1;
+    // Root's programs, which an ordinary user's PATH may leave out.
+    const char* const path = std::getenv("PATH");
+    ::setenv("PATH",
+             fmt::format("{}:/usr/sbin:/sbin", path != nullptr ? path : "/usr/bin:/bin").c_str(),
+             1);
     entered = *sandbox;
   }
   return sandbox;

@@ -27,8 +27,8 @@ struct Sandbox {
   bool pid_namespace = true;    ///< orphans of a crash are removed by the kernel itself
 };
 
-/// Returns inside the sandbox, or, when none can be made, in the calling process with the reason
-/// and what to do. Never returns in the supervisor.
+/// Returns inside the sandbox, with the folders of root's programs added to PATH, or, when none can
+/// be made, in the calling process with the reason and what to do. Never returns in the supervisor.
 [[nodiscard]] Outcome<Sandbox> try_enter_sandbox();
 
 /// The same for main(): when no sandbox can be made, says why on stderr and exits with status 1.
