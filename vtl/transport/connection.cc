@@ -98,6 +98,7 @@ void Connection::on_channel_connected() {
 void Connection::on_channel_ready(Readiness ready) {
   const auto bits = static_cast<std::uint8_t>(ready);
   if ((bits & static_cast<std::uint8_t>(Readiness::kWritable)) != 0 && !dead()) {
+    blocked_ = false;
     flush();
     tell_writable();
   }
