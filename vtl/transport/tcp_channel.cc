@@ -125,7 +125,7 @@ class TcpChannel final : public Channel {
   }
 
   void want(Readiness interest) override {
-    if (connecting_) return;
+    if (connecting_ || !watch_) return;
     if (interest != interest_) watch_->set(interest);
     interest_ = interest;
   }
