@@ -61,12 +61,19 @@ Sync take_reset(TcpEnd& sender, const TcpEnd& receiver, const wire::TcpFields& s
   return Sync::kAdvanced;
 }
 
-// When the handshake was not seen, the first to answer tells how far the other has come.
-bool may_tell_position(const TcpEnd& sender, const TcpEnd& receiver,
-                       const wire::TcpFields& segment) noexcept {
-  constexpr std::int32_t kMaxWindow = 1 << 30;  // RFC 7323 section 2.2
-  return !sender.has(TcpEnd::kAckKnown) && sender.scale == TcpEnd::kScaleUnknown &&
-         !segment.flags.rst() && segment.ack - receiver.next <= kMaxWindow;
+// Whether the segment acknowledges what the receiver may have sent (RFC 9293 section 3.10.7.4).
+bool is_possible_ack(const TcpEnd& sender, const TcpEnd& receiver,
+                     const wire::TcpFields& segment) noexcept {
+  constexpr std::int32_t kMaxWindow = 1 << 30;         // RFC 7323 section 2.2
+  constexpr std::int32_t kMaxUnscaledWindow = 0xffff;  // data may ride on a SYN (RFC 7413)
+  if (!segment.flags.ack()) return true;
+  if (!receiver.has(TcpEnd::kSeqKnown)) return segment.flags.rst();
+  const std::int32_t ahead = segment.ack - receiver.next;
+  if (sender.has(TcpEnd::kAckKnown) || segment.flags.rst()) return ahead <= 0;
+  // The first acknowledgement of this end. When the handshake was not seen, it tells how far the
+  // other has come.
+  if (ahead > 0) return sender.scale == TcpEnd::kScaleUnknown && ahead <= kMaxWindow;
+  return ahead >= -(receiver.scale == TcpEnd::kScaleUnknown ? kMaxWindow : kMaxUnscaledWindow);
 }
 
 // The window and the acknowledgement of a segment that is `fresh`: not older than what was seen.
@@ -91,7 +98,8 @@ bool take_ack(TcpEnd& sender, const TcpEnd& receiver, const wire::TcpFields& seg
   const std::uint8_t shift =
       syn ? std::uint8_t{0} : window_shift(sender, receiver).value_or(TcpEnd::kMaxScale);
   const SeqNum edge = segment.ack + (static_cast<std::uint32_t>(segment.window) << shift);
-  if (first || edge > sender.limit) sender.limit = edge;
+  if (first) sender.limit = wire::max(edge, receiver.next);  // what was seen was allowed
+  if (edge > sender.limit) sender.limit = edge;
   const std::uint16_t window =
       syn ? static_cast<std::uint16_t>(segment.window >> window_shift(sender, receiver).value_or(0))
           : segment.window;
@@ -115,9 +123,7 @@ Sync follow(TcpEnd& sender, TcpEnd& receiver, const wire::TcpFields& segment,
   const SeqNum end = segment.seq + length;
   const bool known = sender.has(TcpEnd::kSeqKnown);
 
-  const bool ack_ahead =
-      flags.ack() && receiver.has(TcpEnd::kSeqKnown) && segment.ack > receiver.next;
-  if (ack_ahead && !may_tell_position(sender, receiver, segment)) return Sync::kBadAck;
+  if (!is_possible_ack(sender, receiver, segment)) return Sync::kBadAck;
   if (flags.rst()) return take_reset(sender, receiver, segment);
   if (flags.syn() && known) {
     const Sync judged = judge_second_syn(sender, receiver, segment.seq, end);
@@ -129,7 +135,7 @@ Sync follow(TcpEnd& sender, TcpEnd& receiver, const wire::TcpFields& segment,
   }
   if (known && sender.has(TcpEnd::kFinSent) && end > sender.next) return Sync::kOutOfWindow;
 
-  if (ack_ahead) receiver.next = segment.ack;
+  if (flags.ack() && segment.ack > receiver.next) receiver.next = segment.ack;
   const bool fresh = !known || end >= sender.next;
   bool news = !known || end > sender.next;
   if (flags.syn() && !sender.has(TcpEnd::kSynSent)) take_syn(sender, segment);

@@ -162,9 +162,10 @@ std::optional<CreateError> TcpModel::objection(End from, const TcpOutline& what)
   if (!what.super_frame && what.payload.size() > segment_size(from)) {
     return CreateError::kPayloadTooLarge;
   }
-  if (!what.payload.empty()) {
-    if (!peer.has(TcpEnd::kAckKnown)) return CreateError::kNotSynchronised;
-    if (what.payload.size() > usable_window(from)) return CreateError::kWindowFull;
+  if (!what.payload.empty() && !peer.has(TcpEnd::kAckKnown)) return CreateError::kNotSynchronised;
+  const std::size_t length = what.payload.size() + (what.flags.fin() ? 1 : 0);
+  if (length > 0 && peer.has(TcpEnd::kAckKnown) && length > usable_window(from)) {
+    return CreateError::kWindowFull;
   }
   return std::nullopt;
 }
@@ -212,6 +213,13 @@ Result<std::size_t, CreateError> TcpModel::create(End from, const TcpOutline& wh
     return std::unexpected(CreateError::kPayloadTooLarge);
   }
   if (out.size() < headers + length) return std::unexpected(CreateError::kNoRoom);
+  TcpEnd self = tcp(from);
+  TcpEnd peer = tcp(other(from));
+  if (!followed(follow(self, peer, segment, static_cast<std::uint32_t>(what.payload.size())))) {
+    return std::unexpected(CreateError::kNotSynchronised);
+  }
+  tcp(from) = self;
+  tcp(other(from)) = peer;
   ethernet.emit(out);
   ip_.create(from, wire::IpProtocol::kTcp, length, out.subspan(ethernet.size()));
   const MutableBytes transport = out.subspan(headers, length);
@@ -220,10 +228,6 @@ Result<std::size_t, CreateError> TcpModel::create(End from, const TcpOutline& wh
   store_be16(transport, TcpView::kChecksumOffset,
              wire::transport_checksum(ip_.address(from), ip_.address(other(from)),
                                       wire::IpProtocol::kTcp, transport));
-  const Sync result =
-      follow(tcp(from), tcp(other(from)), segment, static_cast<std::uint32_t>(what.payload.size()));
-  assert(followed(result));
-  (void)result;
   return headers + length;
 }
 
@@ -253,9 +257,12 @@ std::uint32_t TcpModel::window(End end) const noexcept {
 
 std::uint32_t TcpModel::usable_window(End from) const noexcept {
   if (!tcp(from).has(TcpEnd::kSeqKnown) || !tcp(other(from)).has(TcpEnd::kAckKnown)) return 0;
-  const std::uint32_t open = window(other(from));
-  const std::uint32_t used = in_flight(from);
-  return open > used ? open - used : 0;
+  const TcpEnd& peer = tcp(other(from));
+  // A window may come with an older segment than the acknowledgement: never beyond what was
+  // offered.
+  const wire::SeqNum edge = wire::min(peer.ack + window(other(from)), peer.limit);
+  const wire::SeqNum next = tcp(from).next;
+  return edge > next ? edge.value() - next.value() : 0;
 }
 
 std::uint16_t TcpModel::segment_size(End from) const noexcept {
