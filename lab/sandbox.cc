@@ -184,13 +184,15 @@ bool is_passed_on(const siginfo_t& info) {
   return info.si_code == SI_USER || info.si_code == SI_QUEUE || info.si_code == SI_TKILL;
 }
 
-/// Reaps and passes signals on until the worker has ended; answers its wait status.
-int keep_house(pid_t worker) {
+/// Reaps and passes signals on until the worker has ended, and answers its wait status, or until
+/// the supervisor has.
+int keep_house(pid_t worker, pid_t supervisor) {
   sigset_t all;
   ::sigfillset(&all);
   for (;;) {
     siginfo_t info{};
     if (::sigwaitinfo(&all, &info) < 0) continue;
+    if (::getppid() != supervisor) return SIGKILL;
     if (info.si_signo != SIGCHLD) {
       if (is_passed_on(info)) ::kill(worker, info.si_signo);
       continue;
@@ -209,7 +211,9 @@ struct Attempt {
 
 /// The life of the init. Returns only in the worker.
 void be_init(Attempt attempt, Pipe go, Pipe status, const sigset_t& original_mask) {
-  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  // Without a PID namespace the init has to outlive the supervisor for a moment, to kill the rest.
+  ::prctl(PR_SET_PDEATHSIG, attempt.pid_namespace ? SIGKILL : SIGHUP);
+  const pid_t supervisor = ::getppid();
   ::prctl(PR_SET_CHILD_SUBREAPER, 1);
   ::prctl(PR_SET_NAME, "lab-init");
   go.write.reset();
@@ -229,7 +233,7 @@ void be_init(Attempt attempt, Pipe go, Pipe status, const sigset_t& original_mas
     return;
   }
   // fork() fails only when the machine is out of processes: told as a killed worker.
-  const int result = worker > 0 ? keep_house(worker) : SIGKILL;
+  const int result = worker > 0 ? keep_house(worker, supervisor) : SIGKILL;
   if (!attempt.pid_namespace) kill_descendants();
   (void)!::write(status.write.get(), &result, sizeof result);
   ::_exit(0);

@@ -9,7 +9,8 @@
 // outside, passes signals in and ends as the worker ended), the *init* (process 1 inside: sets
 // the world up, reaps orphans) and the *worker*, in which enter_sandbox() returns. The init dies
 // with the supervisor (PR_SET_PDEATHSIG), and all inside with the init. Where /proc cannot be
-// mounted (some containers) the PID namespace is left out, and the init kills what it can find.
+// mounted (some containers) the PID namespace is left out: the init then kills what is left itself,
+// which only a SIGKILL sent to the init prevents.
 //
 // Thread rule: call it first in main(), before any thread is started.
 #pragma once

@@ -5,6 +5,9 @@
 #include <gmock/gmock.h>
 #include <grp.h>
 #include <gtest/gtest.h>
+#include <sched.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -91,15 +94,53 @@ TEST(LabSandbox, SignalsReachTheWorker) {
   EXPECT_EQ(WEXITSTATUS(status), 9);
 }
 
+bool write_text(const char* path, const char* text) {
+  std::ofstream file(path);
+  file << text;
+  return !!file.flush();
+}
+
+/// Gives the rights over this test's own mounts up: as another user, or, when the test runs
+/// without root already, in a user namespace inside its own.
+bool give_up_rights() {
+  constexpr uid_t kNobody = 65534;
+  if (must(current_sandbox()).user_namespace) {
+    return ::unshare(CLONE_NEWUSER | CLONE_NEWNS) == 0 &&
+           write_text("/proc/self/setgroups", "deny") &&
+           write_text("/proc/self/uid_map", "0 0 1") && write_text("/proc/self/gid_map", "0 0 1");
+  }
+  // A process that has changed its user hides its /proc files from that user, unlike one that a
+  // user has started.
+  return ::setgroups(0, nullptr) == 0 && ::setgid(kNobody) == 0 && ::setuid(kNobody) == 0 &&
+         ::prctl(PR_SET_DUMPABLE, 1) == 0;
+}
+
+/// Whether this machine lets a user without rights make namespaces, as its settings say.
+bool user_namespaces_allowed() {
+  const auto setting = [](const char* name, long otherwise) {
+    std::ifstream file(std::string("/proc/sys/") + name);
+    long value = 0;
+    return file >> value ? value : otherwise;
+  };
+  return setting("user/max_user_namespaces", 0) > 0 &&
+         setting("kernel/unprivileged_userns_clone", 1) == 1 &&
+         setting("kernel/apparmor_restrict_unprivileged_userns", 0) == 0;
+}
+
 /// A lab that a signal ends in the middle: its topology, a program that has left its process group
 /// and a persistent tap are all gone. The programs hold the pipe's end open as long as they live.
-void expect_nothing_left_after(int signal_number, bool to_worker) {
+void expect_nothing_left_after(
+    int signal_number, bool to_worker, const std::function<bool()>& prepare = [] { return true; }) {
+  struct Started {
+    pid_t worker = 0;
+    bool pid_namespace = false;
+  };
   Pipe alive;
   Pipe ready;
   const pid_t supervisor = ::fork();
   if (supervisor == 0) {
-    ::fcntl(alive.write.get(), F_SETFD, 0);
-    enter_sandbox();
+    if (!prepare()) ::_exit(1);
+    const Sandbox sandbox = enter_sandbox();
     const auto topology = must(Topology::create({.folder = "/run/crash"}));
     must(topology.client().add_tap("tap0"));
     // Started with fork() here, for a Process closes what it is not given.
@@ -108,20 +149,22 @@ void expect_nothing_left_after(int signal_number, bool to_worker) {
       ::setsid();
       for (;;) ::pause();
     }
-    const pid_t self = ::getpid();
-    (void)!::write(ready.write.get(), &self, sizeof self);
-    if (to_worker) ::kill(self, signal_number);
+    const Started started{::getpid(), sandbox.pid_namespace};
+    (void)!::write(ready.write.get(), &started, sizeof started);
+    if (to_worker) ::kill(started.worker, signal_number);
     for (;;) ::pause();
   }
   alive.write.reset();
-  pid_t worker = 0;
-  ASSERT_EQ(::read(ready.read.get(), &worker, sizeof worker), sizeof worker);
+  ready.write.reset();
+  Started started;
+  ASSERT_EQ(::read(ready.read.get(), &started, sizeof started), ssize_t{sizeof started});
   if (!to_worker) ::kill(supervisor, signal_number);
   EXPECT_EQ(read_all(alive.read), "");  // ends only when every process inside is gone
   int status = 0;
   ::waitpid(supervisor, &status, 0);
   EXPECT_TRUE(WIFSIGNALED(status));
   EXPECT_EQ(WTERMSIG(status), signal_number);
+  EXPECT_EQ(started.pid_namespace, !std::filesystem::exists("/run/no-proc"));
 }
 
 TEST(LabSandbox, KilledSupervisor_LeavesNothing) {
@@ -132,6 +175,21 @@ TEST(LabSandbox, KilledWorker_LeavesNothing) {
 }
 TEST(LabSandbox, CrashedWorker_LeavesNothing) {
   expect_nothing_left_after(SIGSEGV, true);
+}
+
+/// As in a container that hides parts of /proc: a user namespace may not mount one of its own.
+bool hide_part_of_proc() {
+  return ::unshare(CLONE_NEWNS) == 0 &&
+         ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0 &&
+         ::mount("tmpfs", "/proc/sys/fs", "tmpfs", 0, nullptr) == 0 && give_up_rights();
+}
+
+TEST(LabSandbox, WithoutAPidNamespace_NothingIsLeftEither) {
+  if (!user_namespaces_allowed()) return;  // then there is no such sandbox: see the last of these
+  std::ofstream("/run/no-proc") << "";
+  expect_nothing_left_after(SIGKILL, false, hide_part_of_proc);
+  expect_nothing_left_after(SIGKILL, true, hide_part_of_proc);
+  std::filesystem::remove("/run/no-proc");
 }
 
 TEST(LabSandbox, NamesAreTheSandboxsOwn) {
@@ -148,23 +206,17 @@ TEST(LabSandbox, NamesAreTheSandboxsOwn) {
   EXPECT_TRUE(std::filesystem::exists("/run/netns/client"));
 }
 
-/// As a user without rights, a lab is made in which a program runs as root; where the machine
+/// As a user without rights, a lab is made in which programs run as root; where the machine
 /// forbids that, the message says what to allow.
 TEST(LabSandbox, WithoutRootItWorksOrSaysWhatToAllow) {
-  constexpr uid_t kNobody = 65534;
   Pipe answer;
   status_of_child([&] {
-    // From a mapped user of the sandbox this test is in, to one that has no rights in it.
-    if (::geteuid() == 0 && must(current_sandbox()).user_namespace) {
-      // Already without root: this very test runs in such a sandbox.
-      (void)!::write(answer.write.get(), "made", 4);
-      return 0;
-    }
-    if (::setgroups(0, nullptr) != 0 || ::setgid(kNobody) != 0 || ::setuid(kNobody) != 0) return 1;
+    if (!give_up_rights()) return 1;
+    const bool nested = must(current_sandbox()).user_namespace;
     const auto sandbox = try_enter_sandbox();
     std::string text = sandbox ? "made" : sandbox.error().message;
     if (sandbox) {
-      if (!sandbox->user_namespace || ::geteuid() != 0) text = "not root inside";
+      if ((!nested && !sandbox->user_namespace) || ::geteuid() != 0) text = "not root inside";
       const auto topology = Topology::create({.folder = "/run/rootless"});
       if (!topology) text = topology.error().message;
     }
@@ -173,13 +225,11 @@ TEST(LabSandbox, WithoutRootItWorksOrSaysWhatToAllow) {
   });
   answer.write.reset();
   const std::string text = read_all(answer.read);
-  const bool allowed = [] {
-    std::ifstream limit("/proc/sys/user/max_user_namespaces");
-    long count = 0;
-    return limit >> count && count > 0;
-  }();
-  if (allowed && text == "made") return;
-  EXPECT_THAT(text, HasSubstr("run it as root, or"));
+  if (user_namespaces_allowed()) {
+    EXPECT_EQ(text, "made");
+  } else {
+    EXPECT_THAT(text, HasSubstr("run it as root, or set sysctl"));
+  }
 }
 
 TEST(LabProcess, OutputIsKeptAndErrorsQuoteIt) {
