@@ -69,8 +69,8 @@ std::vector<sock_filter> wanted_frames(bool host_frames) {
 
 class AfPacket final : public Backend {
  public:
-  AfPacket(const AfPacketOptions& options, const Device& device, OwnedFd fd)
-      : Backend(options.device), device_(device), fd_(std::move(fd)) {
+  AfPacket(const AfPacketOptions& options, Device device, OwnedFd fd)
+      : Backend(options.device), device_(std::move(device)), fd_(std::move(fd)) {
     for (std::size_t i = 0; i < kMaxBatch; ++i) {
       in_[i].msg_hdr.msg_iov = slots_.pieces(i);
       in_[i].msg_hdr.msg_iovlen = ReceiveSlots::kPieces;
@@ -80,16 +80,14 @@ class AfPacket final : public Backend {
   }
 
   [[nodiscard]] int fd() const noexcept override { return fd_.get(); }
-  [[nodiscard]] wire::MacAddress mac() const noexcept override { return device_.mac; }
-  [[nodiscard]] bool is_up() const noexcept override {
-    return device_index(name()) == device_.index && device_is_running(name());
-  }
+  [[nodiscard]] wire::MacAddress mac() const noexcept override { return device_.mac(); }
+  [[nodiscard]] bool is_up() const noexcept override { return device_.is_running(); }
   [[nodiscard]] bool signals_writable() const noexcept override { return waits_for_buffer_; }
   [[nodiscard]] Capabilities capabilities() const noexcept override {
     return {.super_frames_in = true,
             .super_frames_out = true,
             .partial_checksum = true,
-            .mtu = device_mtu(name()).value_or(1500),
+            .mtu = device_.mtu(),
             .queues = kMaxAfPacketWorkers};
   }
 
@@ -157,7 +155,7 @@ class AfPacket final : public Backend {
         return ReadStatus::kOk;
       case ENETDOWN:
         // Told once; the kernel goes on delivering when the device is up again, unless it is gone.
-        return device_index(name()) == device_.index ? ReadStatus::kOk : ReadStatus::kClosed;
+        return device_.exists() ? ReadStatus::kOk : ReadStatus::kClosed;
       default:
         // EINVAL: a frame whose offloads no virtio header can tell. The kernel let it go.
         counters_.drops.add(DropReason::kRxError);
@@ -168,8 +166,8 @@ class AfPacket final : public Backend {
   // The pool is at its bound: take frames off the socket all the same, or it stays readable.
   ReadStatus let_go_unread() {
     for (std::size_t i = 0; i < kMaxBatch; ++i) {
-      std::uint8_t octet = 0;
-      if (::recv(fd_.get(), &octet, 1, MSG_DONTWAIT | MSG_TRUNC) < 0) return read_failed();
+      VnetHeader header;  // the least that the kernel lets be read
+      if (::recv(fd_.get(), &header, sizeof header, MSG_DONTWAIT) < 0) return read_failed();
       counters_.drops.add(DropReason::kNoPacketBuffer);
     }
     return ReadStatus::kMore;
@@ -304,14 +302,14 @@ Outcome<void> bind_to(int fd, const AfPacketOptions& options, const Device& devi
   sockaddr_ll address{};
   address.sll_family = AF_PACKET;
   address.sll_protocol = htons(ETH_P_ALL);
-  address.sll_ifindex = device.index;
+  address.sll_ifindex = device.index();
   // The sockets interface wants the general address type.
   if (::bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
     return fail(told(options, "bind"));
   }
   if (!options.promiscuous) return {};
   packet_mreq membership{};
-  membership.mr_ifindex = device.index;
+  membership.mr_ifindex = device.index();
   membership.mr_type = PACKET_MR_PROMISC;
   if (!set_option(fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, membership)) {
     return fail(told(options, "promiscuous mode"));
@@ -350,9 +348,9 @@ Outcome<std::vector<std::unique_ptr<Interface>>> open_af_packet_workers(
     return fail(fmt::format("af_packet {}: {} workers; 1 to {} can share a device", options.device,
                             workers, kMaxAfPacketWorkers));
   }
-  const auto device = find_device("af_packet", options.device);
+  const auto device = Device::find("af_packet", options.device);
   if (!device) return std::unexpected(device.error());
-  if (!device->is_ethernet) {
+  if (!device->is_ethernet()) {
     return fail(fmt::format("af_packet {}: not an Ethernet device", options.device));
   }
   std::vector<OwnedFd> sockets;
@@ -375,7 +373,9 @@ Outcome<std::vector<std::unique_ptr<Interface>>> open_af_packet_workers(
     if (!attach_filter(fd.get(), wanted_frames(options.host_frames))) {
       return fail(told(options, "socket filter"));
     }
-    out.push_back(std::make_unique<AfPacket>(options, *device, std::move(fd)));
+    auto own = Device::find("af_packet", options.device);
+    if (!own) return std::unexpected(own.error());
+    out.push_back(std::make_unique<AfPacket>(options, std::move(*own), std::move(fd)));
   }
   return out;
 }

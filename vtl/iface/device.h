@@ -1,12 +1,13 @@
-// What the operating system tells of a network device, asked by name over an ioctl.
+// A network device as the operating system tells of it, and owned file descriptors.
 #pragma once
 
-#include <optional>
 #include <string>
 #include <utility>
 
 #include "vtl/base/result.h"
 #include "vtl/wire/addresses.h"
+
+struct ifreq;
 
 namespace vtl::iface {
 
@@ -34,24 +35,40 @@ class OwnedFd {
   int fd_ = -1;
 };
 
-struct Device {
-  int index = 0;
-  wire::MacAddress mac;
-  bool is_ethernet = false;  ///< or loopback, which has Ethernet headers too
-};
-
 /// The longest device name: IFNAMSIZ - 1.
 inline constexpr std::size_t kMaxDeviceName = 15;
 
-/// `what` names the asker in the message: "af_packet eth0: no such device...".
-[[nodiscard]] Outcome<Device> find_device(const std::string& what, const std::string& device);
+/// A device of the network namespace in which it was found; it may be gone by now. Every question
+/// is a system call.
+class Device {
+ public:
+  /// `what` names the asker in the message: "af_packet eth0: no such network device...".
+  [[nodiscard]] static Outcome<Device> find(const std::string& what, const std::string& name);
 
-/// nullopt when the device is gone. A system call each.
-[[nodiscard]] std::optional<std::size_t> device_mtu(const std::string& device) noexcept;
-[[nodiscard]] std::optional<int> device_index(const std::string& device) noexcept;
-/// Up and with carrier.
-[[nodiscard]] bool device_is_running(const std::string& device) noexcept;
-/// Sets the device administratively up.
-[[nodiscard]] bool set_device_up(const std::string& device) noexcept;
+  [[nodiscard]] const std::string& name() const noexcept { return name_; }
+  [[nodiscard]] int index() const noexcept { return index_; }
+  [[nodiscard]] const wire::MacAddress& mac() const noexcept { return mac_; }
+  /// Ethernet, or loopback, which has Ethernet headers too.
+  [[nodiscard]] bool is_ethernet() const noexcept { return is_ethernet_; }
+
+  /// Still there: no other device has taken its name either.
+  [[nodiscard]] bool exists() const noexcept;
+  /// There, up and with carrier.
+  [[nodiscard]] bool is_running() const noexcept;
+  /// Octets after the Ethernet header; 1500 when the device is gone.
+  [[nodiscard]] std::size_t mtu() const noexcept;
+  /// Sets the device administratively up; false with errno set.
+  [[nodiscard]] bool set_up() const noexcept;
+
+ private:
+  Device(OwnedFd socket, std::string name) : socket_(std::move(socket)), name_(std::move(name)) {}
+  [[nodiscard]] bool ask(unsigned long request, ifreq& answer) const noexcept;
+
+  OwnedFd socket_;  // in the device's namespace, whatever the thread's is later
+  std::string name_;
+  int index_ = 0;
+  wire::MacAddress mac_;
+  bool is_ethernet_ = false;
+};
 
 }  // namespace vtl::iface

@@ -27,14 +27,17 @@ using LibnetHandle = std::unique_ptr<libnet_t, LibnetCloser>;
 
 class Pcap final : public Backend {
  public:
-  Pcap(std::string name, const Device& device, PcapHandle in, LibnetHandle out)
-      : Backend(std::move(name)), device_(device), in_(std::move(in)), out_(std::move(out)) {}
+  Pcap(Device device, PcapHandle in, LibnetHandle out)
+      : Backend(device.name()),
+        device_(std::move(device)),
+        in_(std::move(in)),
+        out_(std::move(out)) {}
 
   [[nodiscard]] int fd() const noexcept override { return ::pcap_get_selectable_fd(in_.get()); }
-  [[nodiscard]] wire::MacAddress mac() const noexcept override { return device_.mac; }
-  [[nodiscard]] bool is_up() const noexcept override { return device_is_running(name()); }
+  [[nodiscard]] wire::MacAddress mac() const noexcept override { return device_.mac(); }
+  [[nodiscard]] bool is_up() const noexcept override { return device_.is_running(); }
   [[nodiscard]] Capabilities capabilities() const noexcept override {
-    return {.mtu = device_mtu(name()).value_or(1500)};
+    return {.mtu = device_.mtu()};
   }
 
   [[nodiscard]] ReadStatus read(PacketPool& pool, Time now, Batch& batch) override {
@@ -48,7 +51,7 @@ class Pcap final : public Backend {
       }
       if (status < 0) {
         // Down for a while, or gone.
-        return device_index(name()) == device_.index ? ReadStatus::kOk : ReadStatus::kClosed;
+        return device_.exists() ? ReadStatus::kOk : ReadStatus::kClosed;
       }
       take_frame(*header, data, pool, now, batch);
     }
@@ -132,7 +135,7 @@ Outcome<PcapHandle> open_reader(const PcapOptions& options, const Device& device
   PcapHandle handle(::pcap_create(options.device.c_str(), error));
   if (!handle) return fail(fmt::format("pcap {}: {}", options.device, error));
   constexpr std::size_t kLinkLayer = 14 + 8;  // Ethernet and two tags
-  const std::size_t snap = device_mtu(options.device).value_or(1500) + kLinkLayer;
+  const std::size_t snap = device.mtu() + kLinkLayer;
   ::pcap_set_snaplen(handle.get(), static_cast<int>(snap));
   ::pcap_set_promisc(handle.get(), options.promiscuous ? 1 : 0);
   ::pcap_set_immediate_mode(handle.get(), 1);
@@ -147,7 +150,7 @@ Outcome<PcapHandle> open_reader(const PcapOptions& options, const Device& device
     return fail(fmt::format("pcap {}: {}", options.device, error));
   }
   if (::pcap_setdirection(handle.get(), PCAP_D_IN) != 0 ||
-      (!options.host_frames && !set_filter(handle.get(), device.mac))) {
+      (!options.host_frames && !set_filter(handle.get(), device.mac()))) {
     return pcap_failed(options, handle, PCAP_ERROR);
   }
   return handle;
@@ -156,7 +159,7 @@ Outcome<PcapHandle> open_reader(const PcapOptions& options, const Device& device
 }  // namespace
 
 Outcome<std::unique_ptr<Interface>> open_pcap(const PcapOptions& options) {
-  const auto device = find_device("pcap", options.device);
+  auto device = Device::find("pcap", options.device);
   if (!device) return std::unexpected(device.error());
   auto in = open_reader(options, *device);
   if (!in) return std::unexpected(in.error());
@@ -167,7 +170,7 @@ Outcome<std::unique_ptr<Interface>> open_pcap(const PcapOptions& options) {
   if (::fcntl(fd, F_SETFL, ::fcntl(fd, F_GETFL) | O_NONBLOCK) != 0) {
     return fail(fmt::format("pcap {}: libnet: {}", options.device, std::strerror(errno)));
   }
-  return std::make_unique<Pcap>(options.device, *device, std::move(*in), std::move(out));
+  return std::make_unique<Pcap>(std::move(*device), std::move(*in), std::move(out));
 }
 
 }  // namespace vtl::iface

@@ -25,18 +25,21 @@ constexpr std::size_t kReadBytes = std::size_t{1} << 20;  // wanted at most from
 
 class Tap final : public Backend {
  public:
-  Tap(std::string name, const Device& device, OwnedFd fd, bool udp_super)
-      : Backend(std::move(name)), device_(device), fd_(std::move(fd)), udp_super_(udp_super) {}
+  Tap(Device device, OwnedFd fd, bool udp_super)
+      : Backend(device.name()),
+        device_(std::move(device)),
+        fd_(std::move(fd)),
+        udp_super_(udp_super) {}
 
   [[nodiscard]] int fd() const noexcept override { return fd_.get(); }
-  [[nodiscard]] wire::MacAddress mac() const noexcept override { return device_.mac; }
-  [[nodiscard]] bool is_up() const noexcept override { return device_is_running(name()); }
+  [[nodiscard]] wire::MacAddress mac() const noexcept override { return device_.mac(); }
+  [[nodiscard]] bool is_up() const noexcept override { return device_.is_running(); }
   [[nodiscard]] bool signals_writable() const noexcept override { return true; }
   [[nodiscard]] Capabilities capabilities() const noexcept override {
     return {.super_frames_in = true,
             .super_frames_out = true,
             .partial_checksum = true,
-            .mtu = device_mtu(name()).value_or(1500),
+            .mtu = device_.mtu(),
             .queues = kMaxTapWorkers};
   }
 
@@ -188,14 +191,14 @@ Outcome<std::vector<std::unique_ptr<Interface>>> open_tap_workers(const TapOptio
     }
     queues.push_back(std::move(*fd));
   }
-  const auto device = find_device("tap", name);
-  if (!device) return std::unexpected(device.error());
-  if (options.bring_up && !device_is_running(name) && !set_device_up(name)) {
-    return fail(fmt::format("tap {}: cannot set it up: {}", name, std::strerror(errno)));
-  }
   std::vector<std::unique_ptr<Interface>> out;
   for (OwnedFd& fd : queues) {
-    out.push_back(std::make_unique<Tap>(name, *device, std::move(fd), udp_super));
+    auto device = Device::find("tap", name);
+    if (!device) return std::unexpected(device.error());
+    if (options.bring_up && !device->is_running() && !device->set_up()) {
+      return fail(fmt::format("tap {}: cannot set it up: {}", name, std::strerror(errno)));
+    }
+    out.push_back(std::make_unique<Tap>(std::move(*device), std::move(fd), udp_super));
   }
   return out;
 }

@@ -87,7 +87,8 @@ inline std::size_t checksum_at(std::uint8_t protocol) {
 
 /// The whole frame, Ethernet to payload, checksums right.
 inline Octets make_frame(const FrameSpec& spec) {
-  Octets frame = {2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1};
+  // MACs that no device of a test has.
+  Octets frame = {2, 0, 0x5e, 0, 0x53, 2, 2, 0, 0x5e, 0, 0x53, 1};
   for (std::size_t i = 0; i < spec.vlans.size(); ++i) {
     append16(frame, i + 1 < spec.vlans.size() ? 0x88a8 : 0x8100);
     append16(frame, spec.vlans[i]);
