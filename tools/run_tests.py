@@ -121,7 +121,9 @@ def build(plan, chosen):
     if plan.preset != "dev":
         listing = run(["ninja", "-C", f"build/{plan.preset}", "-t", "targets", "all"],
                       check=True, capture_output=True, text=True).stdout
-        targets = [name for name, _ in chosen if f"\n{name}: phony" in listing]
+        # A fuzz target's test is called fuzz_X, the program that replays it replay_X.
+        programs = {name.replace("fuzz_", "replay_", 1) for name, _ in chosen}
+        targets = sorted(name for name in programs if f"\n{name}: phony" in listing)
         if any(suite == "netns" for _, suite in chosen):
             targets.append("vtl_program_vtl")
     say(f"{plan.preset}: building " + (f"{len(targets)} targets" if targets else "everything"))

@@ -17,7 +17,7 @@
 #include <string_view>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
+#include <absl/container/flat_hash_map.h>
 #include "vtl/transport/connection.h"
 #include "vtl/transport/hub.h"
 #include "vtl/transport/kind.h"

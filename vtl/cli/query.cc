@@ -1,0 +1,235 @@
+#include "vtl/cli/query.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <nlohmann/json.hpp>
+#include <vector>
+
+#include "vtl/cli/app.h"
+#include "vtl/cli/table.h"
+#include "vtl/control/client.h"
+
+namespace vtl::cli {
+namespace {
+
+using control::Request;
+using Json = nlohmann::ordered_json;
+
+int failed(const std::string& message) {
+  fmt::print(stderr, "vtl: {}\n", message);
+  return kFailure;
+}
+
+// Asks, then prints the JSON as it is or what `print` makes of it.
+template <class Print>
+int show(const QueryArguments& arguments, Request::Command command, Print print) {
+  const auto answer = control::ask(arguments.socket, {.command = command});
+  if (!answer) return failed(answer.error().message);
+  if (arguments.json) {
+    fmt::print("{}\n", *answer);
+    return kSuccess;
+  }
+  // The running vtl may be of another version: a field that is not there is no crash.
+  try {
+    print(Json::parse(*answer));
+  } catch (const nlohmann::json::exception&) {
+    return failed(
+        "the running vtl answers in a form that this one does not know; use --json, or "
+        "the same version of both");
+  }
+  return kSuccess;
+}
+
+void print_table(const std::string& title, const Table& table) {
+  if (table.empty()) return;
+  fmt::print("{}{}\n", title.empty() ? "" : title + "\n", table.render(stdout_takes_colour()));
+}
+
+std::string text(const Json& value) {
+  return value.is_string() ? value.get<std::string>() : "-";
+}
+std::string number(const Json& value) {
+  return fmt::format("{}", value.get<std::uint64_t>());
+}
+std::string octets(const Json& value) {
+  return human_octets(value.get<std::uint64_t>());
+}
+std::string time(const Json& value) {
+  return value.is_number() ? human_seconds(value.get<double>()) : "-";
+}
+
+void print_status(const Json& status) {
+  fmt::print("running for {}, {} workers\n\n", time(status.at("running_for")),
+             status.at("workers").get<std::uint64_t>());
+  Table interfaces({{"INTERFACE"},
+                    {"DEVICE"},
+                    {"STATE"},
+                    {"MTU", Align::kRight},
+                    {"RX FRAMES", Align::kRight},
+                    {"RX", Align::kRight},
+                    {"TX FRAMES", Align::kRight},
+                    {"TX", Align::kRight},
+                    {"DROPS", Align::kRight}});
+  for (const auto& i : status.at("interfaces")) {
+    interfaces.add_row({text(i.at("name")), text(i.at("device")), text(i.at("state")),
+                        number(i.at("mtu")), number(i.at("rx_frames")), octets(i.at("rx_bytes")),
+                        number(i.at("tx_frames")), octets(i.at("tx_bytes")),
+                        number(i.at("drops"))});
+  }
+  print_table("", interfaces);
+  Table links({{"LINK"},
+               {"GUEST"},
+               {"NETWORK"},
+               {"SERVICES"},
+               {"OUT", Align::kRight},
+               {"IN", Align::kRight}});
+  for (const auto& link : status.at("links")) {
+    std::vector<std::string> services = link.at("services");
+    links.add_row({text(link.at("name")), text(link.at("guest")), text(link.at("network")),
+                   services.empty() ? "(bridge)" : fmt::format("{}", fmt::join(services, " ")),
+                   octets(link.at("bytes_out")), octets(link.at("bytes_in"))});
+  }
+  print_table("", links);
+  Table peers({{"PEER"},
+               {"TRANSPORT"},
+               {"STATE"},
+               {"OPENED", Align::kRight},
+               {"ACCEPTED", Align::kRight},
+               {"REFUSED", Align::kRight},
+               {"RESET", Align::kRight},
+               {"OUT", Align::kRight},
+               {"IN", Align::kRight}});
+  for (const auto& peer : status.at("peers")) {
+    peers.add_row({text(peer.at("name")), text(peer.at("transport")),
+                   peer.at("up").get<bool>() ? "up" : "down", number(peer.at("opened")),
+                   number(peer.at("accepted")), number(peer.at("refused")),
+                   number(peer.at("reset")), octets(peer.at("bytes_out")),
+                   octets(peer.at("bytes_in"))});
+  }
+  print_table("", peers);
+}
+
+void print_flows(const Json& listing) {
+  Table flows({{"LINK"},
+               {"PROTO"},
+               {"SOURCE"},
+               {"DESTINATION"},
+               {"STATE"},
+               {"OUT", Align::kRight},
+               {"IN", Align::kRight},
+               {"RTT GUEST", Align::kRight},
+               {"RTT NETWORK", Align::kRight},
+               {"AGE", Align::kRight},
+               {"TRANSFORMED"}});
+  for (const auto& flow : listing.at("flows")) {
+    flows.add_row({text(flow.at("link")), text(flow.at("protocol")), text(flow.at("source")),
+                   text(flow.at("destination")), text(flow.at("state")),
+                   octets(flow.at("bytes_out")), octets(flow.at("bytes_in")),
+                   time(flow.at("rtt_guest")), time(flow.at("rtt_network")), time(flow.at("age")),
+                   text(flow.at("transform"))});
+  }
+  print_table("", flows);
+  const auto total = listing.at("total").get<std::size_t>();
+  const auto shown = listing.at("flows").size();
+  fmt::print("{} flows{}\n", total,
+             shown < total ? fmt::format(", the first {} are shown", shown) : "");
+}
+
+void add_drops(Table& table, const std::string& place, const Json& drops) {
+  for (const auto& [reason, count] : drops.items()) {
+    table.add_row({place, reason, number(count)});
+  }
+}
+
+void print_stats(const Json& stats) {
+  Table counters({{"INTERFACE"}, {"COUNTER"}, {"VALUE", Align::kRight}});
+  Table drops({{"PLACE"}, {"DROPPED BECAUSE"}, {"FRAMES", Align::kRight}});
+  for (const auto& i : stats.at("interfaces")) {
+    for (const char* key :
+         {"rx_frames", "rx_bytes", "rx_super_frames", "rx_missed", "rx_paused", "tx_frames",
+          "tx_bytes", "tx_super_frames", "tx_backlog", "tx_blocked"}) {
+      counters.add_row({text(i.at("name")), key, number(i.at(key))});
+    }
+    add_drops(drops, "interface " + text(i.at("name")), i.at("drops"));
+  }
+  for (const auto& link : stats.at("links")) {
+    const auto place = "link " + text(link.at("name"));
+    add_drops(drops, place, link.at("drops"));
+    for (const auto& service : link.at("services")) {
+      add_drops(drops, place + ", " + text(service.at("kind")), service.at("drops"));
+    }
+  }
+  for (const auto& uplink : stats.at("uplinks")) {
+    add_drops(drops, "uplink " + text(uplink.at("interface")), uplink.at("drops"));
+  }
+  Table services({{"LINK"}, {"SERVICE"}, {"METRIC"}, {"VALUE", Align::kRight}});
+  for (const auto& group : stats.at("services")) {
+    for (const auto& [metric, value] : group.at("metrics").items()) {
+      services.add_row({text(group.at("link")), text(group.at("service")), metric,
+                        fmt::format("{}", value.get<double>())});
+    }
+  }
+  print_table("", counters);
+  print_table("", services);
+  print_table("", drops);
+  if (drops.empty()) fmt::print("no frame was dropped\n");
+}
+
+}  // namespace
+
+int show_status(const QueryArguments& arguments) {
+  return show(arguments, Request::Command::kStatus, print_status);
+}
+
+int show_flows(const QueryArguments& arguments) {
+  return show(arguments, Request::Command::kFlows, print_flows);
+}
+
+int show_stats(const QueryArguments& arguments) {
+  return show(arguments, Request::Command::kStats, print_stats);
+}
+
+int ask_to_stop(const QueryArguments& arguments) {
+  return show(arguments, Request::Command::kStop, [](const Json&) { fmt::print("stopping\n"); });
+}
+
+int run_dump(const std::string& socket, const control::DumpRequest& request,
+             const std::string& file) {
+  if (file == "-" && isatty(STDOUT_FILENO) == 1) {
+    fmt::print(stderr,
+               "vtl: pcapng is not for a terminal; say -w FILE, or pipe it: "
+               "vtl dump LINK | tcpdump -r -\n");
+    return kUsage;
+  }
+  const auto dump = control::open_dump(socket, request);
+  if (!dump) return failed(dump.error().message);
+  control::Descriptor opened;
+  int out = STDOUT_FILENO;
+  if (file != "-") {
+    opened =
+        control::Descriptor(open(file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+    if (!opened) return failed(fmt::format("{}: {}", file, std::strerror(errno)));
+    out = opened.get();
+  }
+  std::array<char, 65536> chunk;
+  for (;;) {
+    const auto n = read(dump->get(), chunk.data(), chunk.size());
+    if (n == 0) return kSuccess;  // vtl has stopped
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return failed(fmt::format("control socket {}: {}", socket, std::strerror(errno)));
+    for (ssize_t written = 0; written < n;) {
+      const auto m = write(out, chunk.data() + written, static_cast<std::size_t>(n - written));
+      if (m < 0 && errno == EINTR) continue;
+      if (m < 0) return failed(fmt::format("{}: {}", file, std::strerror(errno)));
+      written += m;
+    }
+  }
+}
+
+}  // namespace vtl::cli

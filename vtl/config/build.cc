@@ -1,0 +1,137 @@
+#include "vtl/config/build.h"
+
+#include <fmt/format.h>
+
+#include <memory>
+#include <mutex>
+#include <utility>
+#include <vector>
+
+#include "vtl/service/bridge/bridge.h"
+#include "vtl/service/gateway/gateway.h"
+#include "vtl/service/gateway/preface.h"
+#include "vtl/transport/make_transport.h"
+
+namespace vtl::config {
+namespace {
+
+using engine::InterfaceFactory;
+using InterfaceOutcome = Outcome<std::unique_ptr<iface::Interface>>;
+
+template <class... Cases>
+struct Overloaded : Cases... {
+  using Cases::operator()...;
+};
+
+// Devices that several workers share are opened for all of them by the first that asks; the others
+// take theirs. The engine may ask anew, for another number of workers, when a start is repeated.
+template <class Options, class OpenAll>
+InterfaceFactory shared_factory(const Options& options, OpenAll open_all) {
+  struct Opened {
+    std::mutex mutex;
+    std::vector<std::unique_ptr<iface::Interface>> interfaces;
+  };
+  auto opened = std::make_shared<Opened>();
+  return [=](std::uint32_t worker, std::uint32_t workers) -> InterfaceOutcome {
+    const std::lock_guard lock(opened->mutex);
+    auto& interfaces = opened->interfaces;
+    if (interfaces.size() != workers || !interfaces[worker]) {
+      auto all = open_all(options, workers);
+      if (!all) return std::unexpected(all.error());
+      interfaces = std::move(*all);
+    }
+    return std::move(interfaces[worker]);
+  };
+}
+
+engine::InterfaceConfig build_interface(const InterfaceConfig& config) {
+  engine::InterfaceConfig out;
+  out.name = config.name;
+  const auto single = [](auto open, const auto& options) -> InterfaceFactory {
+    return [=](std::uint32_t, std::uint32_t) { return open(options); };
+  };
+  std::visit(
+      Overloaded{
+          [&](const iface::AfPacketOptions& options) {
+            out.open = shared_factory(options, iface::open_af_packet_workers);
+            out.many_workers = true;
+          },
+          [&](const iface::TapOptions& options) {
+            out.open = shared_factory(options, iface::open_tap_workers);
+            out.many_workers = true;
+          },
+          [&](const iface::PcapOptions& options) { out.open = single(iface::open_pcap, options); },
+          [&](const iface::PcapFileOptions& options) {
+            out.open = single(iface::open_pcap_file, options);
+          },
+          [&](const iface::QemuOptions& options) { out.open = single(iface::open_qemu, options); },
+      },
+      config.options);
+  return out;
+}
+
+engine::PeerConfig build_peer(const PeerConfig& config) {
+  const auto make =
+      config.transport == TransportKind::kUdt ? transport::make_udt : transport::make_tcp;
+  return {.name = config.options.name,
+          .open = [make, options = config.options](Reactor& reactor, std::uint32_t workers) {
+            auto mine = options;
+            if (workers > 1) {
+              // The worker that the connection's own frames will arrive at.
+              mine.worker_for = [workers](Bytes bytes) -> std::uint32_t {
+                const auto preface = service::Preface::parse(bytes);
+                return preface ? wire::symmetric_hash(preface->key) % workers : 0;
+              };
+            }
+            return make(mine, reactor);
+          }};
+}
+
+engine::ServiceFactory build_service(const ServiceOptions& options) {
+  return std::visit(
+      Overloaded{
+          [](const BridgeOptions&) { return service::make_bridge(); },
+          [](const service::ImpairConfig& config) { return service::make_impair(config); },
+          [](const service::GatewayOptions& gateway) -> engine::ServiceFactory {
+            return [gateway](std::uint32_t) -> std::unique_ptr<engine::Service> {
+              // The filter compiled when the file was read, so this does not fail.
+              auto made = service::Gateway::create(gateway);
+              return made ? std::move(*made) : nullptr;
+            };
+          },
+      },
+      options);
+}
+
+engine::LinkConfig build_link(const LinkConfig& config) {
+  engine::LinkConfig out;
+  out.name = config.name;
+  out.guest = config.guest;
+  out.network = config.network;
+  for (const auto& service : config.services) out.services.push_back(build_service(service));
+  return out;
+}
+
+}  // namespace
+
+Outcome<engine::EngineConfig> build(const Config& config) {
+  engine::EngineConfig out;
+  out.workers = config.workers;
+  out.worker.busy_poll = config.busy_poll;
+  out.worker.pool.max_bytes = config.packet_memory;
+  out.seed = config.seed;
+  for (const auto& interface : config.interfaces) {
+    out.interfaces.push_back(build_interface(interface));
+  }
+  for (const auto& peer : config.peers) {
+    if (auto good = transport::check(peer.options); !good) {
+      return fail(
+          fmt::format("{}: peer '{}': {}", config.file, peer.options.name, good.error().message));
+    }
+    out.peers.push_back(build_peer(peer));
+  }
+  for (const auto& link : config.links) out.links.push_back(build_link(link));
+  return out;
+}
+
+}  // namespace vtl::config

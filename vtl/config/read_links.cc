@@ -1,0 +1,106 @@
+// Links: a list of `{ name:, guest:, network:, services: [...] }`.
+
+#include <fmt/format.h>
+
+#include <map>
+#include <string>
+
+#include "vtl/config/readers.h"
+
+namespace vtl::config {
+namespace {
+
+// What the links so far have taken, to find the second use of what can be used once.
+struct Taken {
+  std::map<std::string, Mark> names, guests, networks, gateway_peers;
+};
+
+void claim(std::map<std::string, Mark>& taken, const std::string& name, Mark mark,
+           const std::string& complaint, Diagnostics& diagnostics) {
+  const auto [it, fresh] = taken.emplace(name, mark);
+  if (!fresh) diagnostics.add(mark, fmt::format("{} (line {})", complaint, it->second.line));
+}
+
+void read_ends(Section& section, LinkConfig& link, const Names& names, Taken& taken) {
+  section.require("guest", names.interfaces.empty() ? "vm1" : names.interfaces.front());
+  if (section.reference("guest", link.guest, "interfaces", names.interfaces)) {
+    claim(taken.guests, link.guest, section.mark_of("guest"),
+          fmt::format("interface '{}' is the guest of another link already; an interface has one "
+                      "guest side",
+                      link.guest),
+          section.diagnostics());
+  }
+  const Node* const network = section.require("network", "uplink, or none");
+  if (network == nullptr || (network->kind == Node::Kind::kScalar && network->text == "none")) {
+    return;
+  }
+  std::string name;
+  if (!section.reference("network", name, "interfaces", names.interfaces)) return;
+  if (name == link.guest) {
+    section.complain("network", fmt::format("'{}' is both sides of link '{}'; name two interfaces",
+                                            name, link.name));
+    return;
+  }
+  taken.networks.emplace(name, section.mark_of("network"));
+  link.network = std::move(name);
+}
+
+void read_services(Section& section, LinkConfig& link, const Names& names, Taken& taken) {
+  const Node* const list = section.find("services");
+  if (list == nullptr || list->kind == Node::Kind::kNull) return;
+  if (list->kind != Node::Kind::kSequence) {
+    section.complain("services", fmt::format("'services' in {} must be a list (- bridge), not {}",
+                                             section.what(), list->what()));
+    return;
+  }
+  for (const auto& item : list->items) {
+    auto service = read_service(item, link.name, names, section.diagnostics());
+    if (!service) continue;
+    // The streams that a peer opens can reach one gateway.
+    if (const auto* gateway = std::get_if<service::GatewayOptions>(&*service);
+        gateway != nullptr && !gateway->peer.empty()) {
+      claim(taken.gateway_peers, gateway->peer, item.mark,
+            fmt::format("peer '{}' belongs to another gateway already; give each gateway a peer of "
+                        "its own",
+                        gateway->peer),
+            section.diagnostics());
+    }
+    link.services.push_back(std::move(*service));
+  }
+}
+
+}  // namespace
+
+std::vector<LinkConfig> read_links(const Node& node, const Names& names, Diagnostics& diagnostics) {
+  std::vector<LinkConfig> links;
+  if (node.kind != Node::Kind::kSequence) {
+    diagnostics.add(node.mark,
+                    fmt::format("'links' must be a list (- name: vm1), not {}", node.what()));
+    return links;
+  }
+  Taken taken;
+  for (const auto& item : node.items) {
+    LinkConfig link;
+    Section section(item, fmt::format("link {}", links.size() + 1), diagnostics);
+    section.require("name", "vm1");
+    if (section.text("name", link.name) &&
+        check_name(link.name, "link", section.mark_of("name"), diagnostics)) {
+      claim(taken.names, link.name, section.mark_of("name"),
+            fmt::format("there is a link '{}' already", link.name), diagnostics);
+    }
+    read_ends(section, link, names, taken);
+    read_services(section, link, names, taken);
+    section.finish();
+    links.push_back(std::move(link));
+  }
+  for (const auto& [name, mark] : taken.networks) {
+    if (const auto guest = taken.guests.find(name); guest != taken.guests.end()) {
+      diagnostics.add(mark, fmt::format("interface '{}' is the guest of another link (line {}); it "
+                                        "cannot be a network side too",
+                                        name, guest->second.line));
+    }
+  }
+  return links;
+}
+
+}  // namespace vtl::config

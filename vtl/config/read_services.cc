@@ -1,0 +1,164 @@
+// Services of a chain: `- kind: { options }`, or `- kind`.
+
+#include <fmt/format.h>
+
+#include <array>
+#include <limits>
+
+#include "vtl/config/readers.h"
+#include "vtl/config/units.h"
+
+namespace vtl::config {
+namespace {
+
+ServiceOptions read_bridge(Section&, const Names&) {
+  return BridgeOptions{};
+}
+
+// `queue`: octets, or time at the rate.
+void read_queue(Section& section, service::ImpairSettings& settings) {
+  const Node* const node = section.find("queue");
+  if (node == nullptr) return;
+  if (parse_size(node->text)) {
+    settings.queue_time.reset();
+    section.size("queue", settings.queue_bytes, 1, std::uint64_t{1} << 40);
+  } else if (parse_duration(node->text)) {
+    settings.queue_bytes.reset();
+    section.duration("queue", settings.queue_time, 1us, 60s);
+  } else {
+    section.complain("queue", fmt::format("'queue' in {} must be a size such as 2MB or a duration "
+                                          "such as 50ms, not '{}'",
+                                          section.what(), node->text));
+  }
+}
+
+void read_burst(Section& section, service::GilbertElliott& burst) {
+  const Node* const node = section.find("burst");
+  if (node == nullptr) return;
+  Section inner(*node, fmt::format("'burst' of {}", section.what()), section.diagnostics());
+  inner.require("to_bad", "1%");
+  inner.fraction("to_bad", burst.to_bad);
+  inner.fraction("to_good", burst.to_good);
+  inner.fraction("loss_bad", burst.loss_bad);
+  inner.fraction("loss_good", burst.loss_good);
+  inner.finish();
+}
+
+void read_line(Section& section, service::ImpairSettings& settings) {
+  section.duration("delay", settings.delay, 0s, 60s);
+  section.duration("jitter", settings.jitter, 0s, 60s);
+  section.rate("rate", settings.rate_bps, 1000, 400'000'000'000);
+  section.integer("overhead", settings.overhead, 0, 1000);
+  read_queue(section, settings);
+  section.fraction("loss", settings.loss);
+  read_burst(section, settings.burst);
+  section.fraction("reorder", settings.reorder);
+  section.duration("reorder_by", settings.reorder_by, 0s, 60s);
+  section.fraction("duplicate", settings.duplicate);
+  section.fraction("corrupt", settings.corrupt);
+  section.integer("max_frames", settings.max_frames, 1, 1 << 24);
+  section.size("max_bytes", settings.max_bytes, std::uint64_t{64} << 10, std::uint64_t{1} << 40);
+  if (settings.jitter > settings.delay) {
+    section.complain("jitter", fmt::format("'jitter' in {} is longer than 'delay'; frames would "
+                                           "have to arrive before they are sent",
+                                           section.what()));
+  }
+}
+
+ServiceOptions read_impair(Section& section, const Names&) {
+  service::ImpairConfig config;
+  // What stands outside is for both directions; each may then say otherwise.
+  service::ImpairSettings both;
+  read_line(section, both);
+  config.outbound = config.inbound = both;
+  const auto read_direction = [&](std::string_view key, service::ImpairSettings& settings) {
+    const Node* const node = section.find(key);
+    if (node == nullptr) return;
+    Section inner(*node, fmt::format("'{}' of {}", key, section.what()), section.diagnostics());
+    read_line(inner, settings);
+    inner.finish();
+  };
+  read_direction("outbound", config.outbound);
+  read_direction("inbound", config.inbound);
+  section.integer("seed", config.seed, 0, std::numeric_limits<std::int64_t>::max());
+  section.duration("release_interval", config.release_interval, 0s, 10ms);
+  // What the service finds beyond the above has no place of its own in the file.
+  if (auto checked = service::check(config); !checked && section.diagnostics().empty()) {
+    section.diagnostics().add(section.mark(),
+                              fmt::format("{}: {}", section.what(), checked.error().message));
+  }
+  return config;
+}
+
+ServiceOptions read_gateway(Section& section, const Names& names) {
+  service::GatewayOptions options;
+  section.require("peer", names.peers.empty() ? "siteb" : names.peers.front());
+  section.reference("peer", options.peer, "peers", names.peers);
+  section.filter("match", options.match);
+  section.choice(
+      "on_peer_down", options.on_peer_down,
+      {{"refuse", service::PeerDownPolicy::kRefuse}, {"pass", service::PeerDownPolicy::kPass}});
+  section.address("guest_next_hop", options.guest_next_hop);
+  section.address("network_next_hop", options.network_next_hop);
+  section.integer("max_connections", options.max_connections, 1, 1'000'000);
+  section.integer("max_half_open", options.max_half_open, 1, 1'000'000);
+  section.size("buffer", options.buffer, std::uint64_t{16} << 10, std::uint64_t{1} << 30);
+  section.size("memory", options.memory, std::uint64_t{1} << 20, std::uint64_t{1} << 40);
+  section.duration("keep_alive", options.keep_alive, 0s, 24h);
+  section.duration("time_wait", options.time_wait, 0s, 240s);
+  if (options.memory < options.buffer) {
+    section.complain("memory", fmt::format("'memory' in {} is less than the 'buffer' of a single "
+                                           "connection",
+                                           section.what()));
+  }
+  return options;
+}
+
+struct Kind {
+  std::string_view name;
+  ServiceOptions (*read)(Section&, const Names&);
+};
+
+constexpr auto kKinds = std::to_array<Kind>({
+    {"bridge", read_bridge},
+    {"impair", read_impair},
+    {"gateway", read_gateway},
+});
+
+}  // namespace
+
+std::optional<ServiceOptions> read_service(const Node& node, const std::string& link,
+                                           const Names& names, Diagnostics& diagnostics) {
+  static const Node kNoOptions;
+  std::string_view name;
+  const Node* options = &kNoOptions;
+  if (node.kind == Node::Kind::kScalar) {
+    name = node.text;
+  } else if (node.kind == Node::Kind::kMap && node.entries.size() == 1) {
+    name = node.entries.front().key;
+    options = &node.entries.front().value;
+  } else {
+    diagnostics.add(node.mark, fmt::format("a service of link '{}' is one name with its options, "
+                                           "e.g. - gateway: {{ peer: siteb }}",
+                                           link));
+    return std::nullopt;
+  }
+  std::vector<std::string_view> known;
+  for (const auto& kind : kKinds) {
+    known.push_back(kind.name);
+    if (kind.name != name) continue;
+    // Without options there is no node of their own: mistakes are placed at the name.
+    Node placed;
+    placed.mark = node.mark;
+    const Node& from = options->kind == Node::Kind::kNull ? placed : *options;
+    Section section(from, fmt::format("service '{}' of link '{}'", name, link), diagnostics);
+    auto out = kind.read(section, names);
+    section.finish();
+    return out;
+  }
+  diagnostics.add(node.kind == Node::Kind::kScalar ? node.mark : node.entries.front().mark,
+                  fmt::format("no service '{}'{}", name, suggestion(name, known)));
+  return std::nullopt;
+}
+
+}  // namespace vtl::config

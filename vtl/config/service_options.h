@@ -1,0 +1,16 @@
+// ServiceOptions: one of the services with its options.
+#pragma once
+
+#include <variant>
+
+#include "vtl/service/gateway/options.h"
+#include "vtl/service/impair/impair.h"
+
+namespace vtl::config {
+
+/// The bridge has none: it forwards everything.
+struct BridgeOptions {};
+
+using ServiceOptions = std::variant<BridgeOptions, service::ImpairConfig, service::GatewayOptions>;
+
+}  // namespace vtl::config

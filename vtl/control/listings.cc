@@ -1,0 +1,186 @@
+#include "vtl/control/listings.h"
+
+#include <algorithm>
+#include <chrono>
+#include <nlohmann/json.hpp>
+
+namespace vtl::control {
+namespace {
+
+// Keeps the order in which the keys are given: people read it too.
+using Json = nlohmann::ordered_json;
+
+double seconds(Duration d) {
+  return std::chrono::duration<double>(d).count();
+}
+
+Json optional_seconds(const std::optional<Duration>& d) {
+  return d ? Json(seconds(*d)) : Json();
+}
+
+Json drops_json(const engine::DropList& drops) {
+  Json out = Json::object();
+  for (const auto& [reason, count] : drops) out[std::string(name(reason))] = count;
+  return out;
+}
+
+std::uint64_t total(const engine::DropList& drops) {
+  std::uint64_t sum = 0;
+  for (const auto& [reason, count] : drops) sum += count;
+  return sum;
+}
+
+std::string_view protocol_name(wire::IpProtocol protocol) {
+  switch (protocol) {
+    case wire::IpProtocol::kTcp:
+      return "tcp";
+    case wire::IpProtocol::kUdp:
+      return "udp";
+    case wire::IpProtocol::kIcmp:
+      return "icmp";
+    case wire::IpProtocol::kIcmpv6:
+      return "icmpv6";
+    default:
+      return "other";
+  }
+}
+
+Json interface_json(const engine::InterfaceStatus& i) {
+  return {{"name", i.name},
+          {"device", i.device},
+          {"mac", to_string(i.mac)},
+          {"state", i.closed ? "closed"
+                    : i.up   ? "up"
+                             : "down"},
+          {"mtu", i.capabilities.mtu},
+          {"super_frames", i.capabilities.super_frames_out},
+          {"workers", i.workers},
+          {"rx_frames", i.rx_frames},
+          {"rx_bytes", i.rx_bytes},
+          {"tx_frames", i.tx_frames},
+          {"tx_bytes", i.tx_bytes},
+          {"drops", total(i.drops)}};
+}
+
+Json link_json(const engine::LinkStatus& link) {
+  Json services = Json::array();
+  for (const auto& service : link.services) services.push_back(service.kind);
+  return {{"name", link.name},
+          {"guest", link.guest},
+          {"network", link.network.empty() ? Json() : Json(link.network)},
+          {"services", std::move(services)},
+          {"workers", link.workers},
+          {"frames_out", link.frames_out},
+          {"bytes_out", link.bytes_out},
+          {"frames_in", link.frames_in},
+          {"bytes_in", link.bytes_in}};
+}
+
+Json peer_json(const engine::PeerStatus& peer) {
+  return {{"name", peer.name},
+          {"transport", peer.kind},
+          {"up", peer.up},
+          {"opened", peer.opened},
+          {"accepted", peer.accepted},
+          {"refused", peer.refused},
+          {"reset", peer.reset},
+          {"authentication_failures", peer.authentication_failures},
+          {"bytes_out", peer.bytes_out},
+          {"bytes_in", peer.bytes_in}};
+}
+
+template <class T, class Convert>
+Json list(const std::vector<T>& items, Convert convert) {
+  Json out = Json::array();
+  for (const auto& item : items) out.push_back(convert(item));
+  return out;
+}
+
+}  // namespace
+
+std::string status_json(const engine::Status& status) {
+  const Json out = {{"running_for", seconds(status.running_for)},
+                    {"workers", status.workers.size()},
+                    {"interfaces", list(status.interfaces, interface_json)},
+                    {"links", list(status.links, link_json)},
+                    {"peers", list(status.peers, peer_json)}};
+  return out.dump();
+}
+
+std::string flows_json(const std::vector<engine::FlowInfo>& flows) {
+  Json rows = Json::array();
+  const auto shown = std::min(flows.size(), kMaxListedFlows);
+  for (std::size_t i = 0; i < shown; ++i) {
+    const auto& flow = flows[i];
+    rows.push_back({{"link", flow.link},
+                    {"worker", flow.worker},
+                    {"protocol", protocol_name(flow.key.protocol)},
+                    {"source", to_string(flow.key.source)},
+                    {"destination", to_string(flow.key.destination)},
+                    {"vlan", flow.key.vlan},
+                    {"state", flow.state},
+                    {"bytes_out", flow.bytes_out},
+                    {"bytes_in", flow.bytes_in},
+                    {"rtt_guest", optional_seconds(flow.rtt_guest)},
+                    {"rtt_network", optional_seconds(flow.rtt_network)},
+                    {"transform", flow.transform},
+                    {"age", seconds(flow.age)}});
+  }
+  const Json out = {{"total", flows.size()}, {"flows", std::move(rows)}};
+  return out.dump();
+}
+
+std::string stats_json(const engine::Status& status,
+                       const std::vector<engine::MetricGroup>& metrics) {
+  Json interfaces = Json::array();
+  for (const auto& i : status.interfaces) {
+    Json row = interface_json(i);
+    row["rx_super_frames"] = i.rx_super_frames;
+    row["rx_missed"] = i.rx_missed;
+    row["rx_paused"] = i.rx_paused;
+    row["tx_super_frames"] = i.tx_super_frames;
+    row["tx_backlog"] = i.tx_backlog;
+    row["tx_blocked"] = i.tx_blocked;
+    row["drops"] = drops_json(i.drops);
+    interfaces.push_back(std::move(row));
+  }
+  Json links = Json::array();
+  for (const auto& link : status.links) {
+    Json row = link_json(link);
+    row["drops"] = drops_json(link.drops);
+    row["services"] = list(link.services, [](const engine::ServiceStatus& service) {
+      return Json{{"kind", service.kind}, {"drops", drops_json(service.drops)}};
+    });
+    links.push_back(std::move(row));
+  }
+  const auto uplink = [](const engine::UplinkStatus& u) {
+    return Json{{"interface", u.interface},
+                {"macs", u.macs},
+                {"moves_refused", u.moves_refused},
+                {"not_learned", u.not_learned},
+                {"forwarded", u.forwarded},
+                {"hairpin", u.hairpin},
+                {"group", u.group},
+                {"flooded", u.flooded},
+                {"drops", drops_json(u.drops)}};
+  };
+  const auto worker = [](const engine::WorkerStatus& w) {
+    return Json{{"number", w.number}, {"turns", w.turns},   {"sleeps", w.sleeps},
+                {"events", w.events}, {"timers", w.timers}, {"buffer_bytes", w.buffer_bytes}};
+  };
+  const auto group = [](const engine::MetricGroup& g) {
+    Json values = Json::object();
+    for (const auto& metric : g.metrics) values[metric.name] = metric.value;
+    return Json{{"link", g.link}, {"service", g.service}, {"metrics", std::move(values)}};
+  };
+  const Json out = {{"running_for", seconds(status.running_for)},
+                    {"interfaces", std::move(interfaces)},
+                    {"links", std::move(links)},
+                    {"uplinks", list(status.uplinks, uplink)},
+                    {"peers", list(status.peers, peer_json)},
+                    {"workers", list(status.workers, worker)},
+                    {"services", list(metrics, group)}};
+  return out.dump();
+}
+
+}  // namespace vtl::control

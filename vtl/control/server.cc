@@ -1,0 +1,201 @@
+#include "vtl/control/server.h"
+
+#include <fmt/format.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstdint>
+#include <cstring>
+#include <list>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include "vtl/base/log.h"
+#include "vtl/control/listings.h"
+#include "vtl/control/protocol.h"
+#include "vtl/control/socket.h"
+
+namespace vtl::control {
+namespace {
+
+constexpr std::size_t kDumpChunk = std::size_t{64} << 10;
+
+// Errors that say "later", not "over".
+bool would_block(int error) {
+  return error == EAGAIN || error == EWOULDBLOCK || error == EINTR;
+}
+
+struct Connection {
+  Descriptor fd;
+  Time deadline;
+  std::string request{};
+  std::string output{};  // what is still to be sent
+  std::size_t sent = 0;
+  bool answered = false;
+  std::unique_ptr<Dump> dump{};
+
+  [[nodiscard]] bool has_output() const { return sent < output.size(); }
+};
+
+}  // namespace
+
+class Server::Loop {
+ public:
+  Loop(std::string path, Descriptor listener, Descriptor wake, Source& source)
+      : path_(std::move(path)),
+        listener_(std::move(listener)),
+        wake_(std::move(wake)),
+        source_(source),
+        thread_([this] { run(); }) {}
+
+  ~Loop() {
+    const std::uint64_t one = 1;
+    while (write(wake_.get(), &one, sizeof(one)) < 0 && errno == EINTR) {
+    }
+    thread_.join();
+    if (unlink(path_.c_str()) != 0 && errno != ENOENT) {
+      log::warn("control socket {}: cannot remove it: {}", path_, std::strerror(errno));
+    }
+  }
+
+ private:
+  void run() {
+    std::vector<pollfd> fds;
+    for (;;) {
+      fds.assign({{wake_.get(), POLLIN, 0}, {listener_.get(), POLLIN, 0}});
+      for (const auto& connection : connections_) append(fds, connection);
+      // Deadlines are checked at every turn, and a turn comes at least once a second.
+      if (poll(fds.data(), fds.size(), 1000) < 0 && errno != EINTR) return;
+      if (fds[0].revents != 0) return;
+      const Time now = clock_.now();
+      for (auto it = connections_.begin(); it != connections_.end();) {
+        it = advance(*it, now) ? std::next(it) : connections_.erase(it);
+      }
+      if (fds[1].revents != 0) accept_all(now);
+    }
+  }
+
+  static void append(std::vector<pollfd>& fds, const Connection& connection) {
+    const bool writes = connection.has_output();
+    const auto interest = static_cast<short>(writes ? POLLOUT : POLLIN);
+    fds.push_back({connection.fd.get(), interest, 0});
+    if (connection.dump && !writes) fds.push_back({connection.dump->fd(), POLLIN, 0});
+  }
+
+  void accept_all(Time now) {
+    for (;;) {
+      Descriptor fd(accept4(listener_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+      if (!fd) return;
+      if (connections_.size() >= kMaxConnections) continue;
+      connections_.push_back({.fd = std::move(fd), .deadline = now + kRequestTime});
+    }
+  }
+
+  // Does what the connection is ready for; false when it is over.
+  bool advance(Connection& c, Time now) {
+    if (!c.answered && !read_request(c, now)) return false;
+    if (c.dump && !c.has_output() && (client_gone(c) || !refill(c))) return false;
+    if (!send_output(c)) return false;
+    if (c.has_output()) return c.dump || now < c.deadline;
+    return c.dump != nullptr || (!c.answered && now < c.deadline);
+  }
+
+  // False: the client is gone.
+  bool read_request(Connection& c, Time now) {
+    std::array<char, kMaxRequest> chunk;
+    const auto n = recv(c.fd.get(), chunk.data(), chunk.size(), 0);
+    if (n < 0) return would_block(errno);
+    if (n == 0) return false;
+    c.request.append(chunk.data(), static_cast<std::size_t>(n));
+    const auto end = c.request.find('\n');
+    if (end == std::string::npos && c.request.size() <= kMaxRequest) return true;
+    c.answered = true;
+    c.deadline = now + kRequestTime;
+    answer(c, std::string_view(c.request).substr(0, end));
+    return true;
+  }
+
+  void answer(Connection& c, std::string_view line) {
+    const auto request = parse_request(line);
+    if (!request) {
+      c.output = failure_line(request.error().message);
+      return;
+    }
+    switch (request->command) {
+      case Request::Command::kStatus:
+        c.output = success_line(status_json(source_.status()));
+        return;
+      case Request::Command::kFlows:
+        c.output = success_line(flows_json(source_.list_flows()));
+        return;
+      case Request::Command::kStats:
+        c.output = success_line(stats_json(source_.status(), source_.list_metrics()));
+        return;
+      case Request::Command::kStop:
+        source_.request_stop();
+        c.output = success_line("\"stopping\"");
+        return;
+      case Request::Command::kDump:
+        break;
+    }
+    auto dump = source_.open_dump(request->dump);
+    if (dump) {
+      c.dump = std::move(*dump);
+      c.output = success_line("\"pcapng follows\"");
+    } else {
+      c.output = failure_line(dump.error().message);
+    }
+  }
+
+  // A dump's client says nothing more: anything to read means that it has closed.
+  static bool client_gone(const Connection& c) {
+    char octet = 0;
+    const auto n = recv(c.fd.get(), &octet, 1, MSG_PEEK | MSG_DONTWAIT);
+    return n == 0 || (n < 0 && !would_block(errno));
+  }
+
+  static bool refill(Connection& c) {
+    c.output.resize(kDumpChunk);
+    c.sent = 0;
+    auto* const data = reinterpret_cast<std::uint8_t*>(c.output.data());
+    c.output.resize(c.dump->read({data, kDumpChunk}));
+    return true;
+  }
+
+  static bool send_output(Connection& c) {
+    while (c.has_output()) {
+      const auto n = send(c.fd.get(), c.output.data() + c.sent, c.output.size() - c.sent,
+                          MSG_NOSIGNAL | MSG_DONTWAIT);
+      if (n < 0) return would_block(errno);
+      c.sent += static_cast<std::size_t>(n);
+    }
+    return true;
+  }
+
+  const std::string path_;
+  const Descriptor listener_;
+  const Descriptor wake_;
+  Source& source_;
+  SystemClock clock_;
+  std::list<Connection> connections_;
+  std::thread thread_;  // last: it uses all of the above
+};
+
+Server::Server(std::unique_ptr<Loop> loop) : loop_(std::move(loop)) {}
+Server::~Server() = default;
+
+Outcome<std::unique_ptr<Server>> Server::start(const std::string& path, Source& source) {
+  auto listener = listen_local(path);
+  if (!listener) return std::unexpected(listener.error());
+  Descriptor wake(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!wake) return fail(fmt::format("control socket {}: {}", path, std::strerror(errno)));
+  return std::unique_ptr<Server>(
+      new Server(std::make_unique<Loop>(path, std::move(*listener), std::move(wake), source)));
+}
+
+}  // namespace vtl::control
