@@ -36,14 +36,14 @@ std::uint64_t PathSettings::window() const {
 
 std::string wan_config(const PathSettings& path) {
   const std::string direction =
-      fmt::format("{{ delay: {}us, rate: {}mbit, queue: {}ms, loss: {}% }}", path.rtt_ms * 500,
+      fmt::format("{{ delay: {}us, rate: {}Mbit/s, queue: {}ms, loss: {}% }}", path.rtt_ms * 500,
                   path.rate_mbit, std::max(10, path.rtt_ms), path.loss * 100);
   return two_devices("af_packet", "a0", "b0") + fmt::format(R"(links:
   - name: wan
     guest: guest
     network: network
     services:
-      - impair: {{ both: {} }}
+      - impair: {}
 )",
                                                             direction);
 }
@@ -74,7 +74,7 @@ links:
     guest: guest
     network: network
     services:
-      - gateway: {{ peer: far, match: tcp, peer_down: refuse }}
+      - gateway: {{ peer: far, match: tcp, on_peer_down: refuse }}
 )",
                      carrier == Carrier::kUdt ? "udt" : "tcp", remote, local, kKey, path.window());
 }
