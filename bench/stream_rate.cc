@@ -145,8 +145,10 @@ int run(const Settings& s, bool server) {
       end.stream = request->accept(end);
     });
     while (!end.done) (*worker)->turn();
-    const auto linger = Steady::now() + std::chrono::milliseconds(500);
-    while (Steady::now() < linger) (*worker)->turn();
+    bool over = false;  // the last records leave meanwhile
+    Timer linger([&] { over = true; });
+    (*worker)->timers().arm(linger, (*worker)->now() + 500ms);
+    while (!over) (*worker)->turn();
     report("server", end);
     return 0;
   }

@@ -42,6 +42,7 @@ Connection::Connection(ConnectionOwner& owner, std::unique_ptr<Channel> channel,
       proven_(true),
       session_(moved.session),
       key_id_(moved.key_id),
+      peer_instance_(moved.peer_instance),
       pending_(std::move(moved.unsent)),
       timer_([this] { on_deadline(); }) {
   channel_->set_handler(*this);
@@ -137,6 +138,15 @@ void Connection::die(std::optional<StreamError> reason) {
   if (channel_) channel_->want(Readiness::kNone);
   owner_.on_dead(*this, reason);
   later();
+}
+
+bool Connection::beat(Duration silence) {
+  if (link_ != Link::kReady || state_ != StreamState::kNone) return true;
+  const Time now = owner_.reactor().now();
+  if (asked_) return now - *asked_ < silence;
+  asked_ = now;
+  queue(RecordType::kPing);
+  return true;
 }
 
 void Connection::close() {
@@ -281,6 +291,7 @@ bool Connection::handle(const Record& record) {
       if (pending_.size() - head_ < kStage) queue(RecordType::kPong);
       return true;
     case RecordType::kPong:
+      asked_.reset();
       return link_ == Link::kReady || protocol_error();
     case RecordType::kData:
       break;
@@ -311,6 +322,7 @@ bool Connection::on_response(Bytes body) {
   const auto welcome = acceptor_->on_response(*key, body);
   if (!welcome) return refuse_peer(welcome.error());
   session_ = acceptor_->session();
+  peer_instance_ = acceptor_->peer();
   key_id_ = *id;
   acceptor_.reset();
   link_ = Link::kReady;
@@ -381,6 +393,7 @@ bool Connection::on_answer(const Record& record) {
     return !dead();
   }
   state_ = StreamState::kNone;
+  asked_.reset();
   handler_ = nullptr;
   std::exchange(stream_, nullptr)->detach();
   owner_.counters_mutable().refused.add();
@@ -451,6 +464,7 @@ void Connection::refuse(StreamError reason) {
   if (link_ != Link::kReady) return;
   state_ = StreamState::kNone;
   const std::array<std::uint8_t, 1> body{static_cast<std::uint8_t>(reason)};
+  asked_.reset();
   owner_.counters_mutable().refused.add();
   queue(RecordType::kRefuse, body);
   owner_.on_free(*this);
@@ -461,6 +475,7 @@ Connection::Moved Connection::move_out(Bytes preface) {
   moved.from = channel_->peer_address();
   moved.session = session_;
   moved.key_id = key_id_;
+  moved.peer_instance = peer_instance_;
   moved.unsent.assign(pending_.begin() + static_cast<std::ptrdiff_t>(head_), pending_.end());
   moved.preface.assign(preface.begin(), preface.end());
   moved.pipe = channel_->release();
@@ -509,6 +524,7 @@ void Connection::check_finished() {
   handler_ = nullptr;
   state_ = StreamState::kNone;
   fin_sent_ = fin_ended_ = fin_received_ = end_sent_ = false;
+  asked_.reset();
   read_armed_ = write_armed_ = false;
   timer_.cancel();
   owner_.on_free(*this);

@@ -73,6 +73,7 @@ class Connection final : public ChannelHandler {
     wire::SocketAddress from;
     Session session;
     KeyId key_id{};
+    Instance peer_instance{};
     std::vector<std::uint8_t> unsent;
     std::vector<std::uint8_t> preface;
   };
@@ -107,6 +108,8 @@ class Connection final : public ChannelHandler {
   void run_deferred();
   /// Closes it when no stream has begun after `in`.
   void expire(Duration in) { arm(in); }
+  /// Asks an idle connection whether the peer lives. False: it was asked `silence` ago, in vain.
+  [[nodiscard]] bool beat(Duration silence);
   /// It was ready once.
   [[nodiscard]] bool proven() const noexcept { return proven_; }
 
@@ -193,6 +196,7 @@ class Connection final : public ChannelHandler {
   bool read_armed_ = false;   // the stream waits for on_readable
   bool write_armed_ = false;  // the stream waits for on_writable
   bool fin_sent_ = false, fin_ended_ = false, fin_received_ = false, end_sent_ = false;
+  std::optional<Time> asked_;        // when the PING went out that is not answered yet
   std::optional<StreamError> news_;  // to be told in the deferred turn
   Timer timer_;
 };

@@ -52,8 +52,12 @@ struct Options {
   Duration answer_timeout = 150s;   ///< from open() to accept or refuse; 1 s to 600 s
   Duration linger = 60s;            ///< to deliver after the last shutdown(); 1 s to 600 s
   Duration idle_timeout = 120s;     ///< an unused connection beyond `warm` is closed; 1 s to 1 h
-  Duration probe_min = 500ms;       ///< between attempts when the peer is down: at first ...
-  Duration probe_max = 8s;          ///< ... and at most
+  Duration keepalive = 3s;          ///< idle connections are asked this often; 10 ms to 60 s
+  /// An idle connection that does not answer for so long shows that the peer is gone: every stream
+  /// with it ends with kPeerDown. 50 ms to 600 s. (UDT alone notices after some 46 s.)
+  Duration silence = 15s;
+  Duration probe_min = 500ms;  ///< between attempts when the peer is down: at first ...
+  Duration probe_max = 8s;     ///< ... and at most
 
   /// With several workers: which of them owns the flow that a peer's preface describes. Any thread
   /// may call it. Empty: the worker that listens.

@@ -160,6 +160,7 @@ Result<Mac, AuthError> AcceptorHandshake::on_response(const Key& key, Bytes resp
   if (equal_constant_time(self, response.subspan(kInstanceInResponse, kInstanceSize)))
     return std::unexpected(AuthError::kSelf);
   session_ = Session(key.mac(kSessionLabel, challenge_, response));
+  std::copy_n(response.begin() + kInstanceInResponse, kInstanceSize, peer_.begin());
   return key.mac(kAcceptorLabel, challenge_, response);
 }
 

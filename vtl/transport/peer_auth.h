@@ -111,8 +111,11 @@ class AcceptorHandshake {
   [[nodiscard]] Result<Mac, AuthError> on_response(const Key& key, Bytes response) noexcept;
   /// Valid after on_response() succeeded.
   [[nodiscard]] Session session() const noexcept { return session_; }
+  /// The opener's instance; valid after on_response() succeeded.
+  [[nodiscard]] const Instance& peer() const noexcept { return peer_; }
 
  private:
+  Instance peer_{};
   std::array<std::uint8_t, kChallengeSize> challenge_{};
   Session session_;
 };

@@ -61,6 +61,8 @@ Outcome<void> check(const Options& o) {
         in_range<Duration>(o, "answer_timeout", o.answer_timeout, 1s, 600s, "1 s to 600 s"),
         in_range<Duration>(o, "linger", o.linger, 1s, 600s, "1 s to 600 s"),
         in_range<Duration>(o, "idle_timeout", o.idle_timeout, 1s, 3600s, "1 s to 1 h"),
+        in_range<Duration>(o, "keepalive", o.keepalive, 10ms, 60s, "10 ms to 60 s"),
+        in_range<Duration>(o, "silence", o.silence, 50ms, 600s, "50 ms to 600 s"),
         in_range<Duration>(o, "probe_min", o.probe_min, 10ms, 60s, "10 ms to 60 s"),
         in_range<Duration>(o, "probe_max", o.probe_max, o.probe_min, 600s,
                            "at least probe_min and at most 600 s")})
@@ -104,7 +106,10 @@ PeerTransport::PeerTransport(const Kind& kind, const Options& options, Reactor& 
       backoff_(options.probe_min),
       probe_([this] {
         if (attempts_ == 0) attempt();
-      }) {}
+      }),
+      heartbeat_([this] { heartbeat(); }) {
+  reactor_.timers().arm(heartbeat_, reactor_.now() + options_.keepalive);
+}
 
 PeerTransport::~PeerTransport() {
   listener_.reset();
@@ -190,12 +195,39 @@ void PeerTransport::on_ready(Connection& connection) {
   up_ = true;
   backoff_ = options_.probe_min;
   probe_.cancel();
+  // The peer listens with one instance at a time: connections to another one lead nowhere.
+  fail_all([&](const Connection& other) {
+    return other.role() == Connection::Role::kOpener &&
+           other.peer_instance() != connection.peer_instance();
+  });
   if (!connection.busy) {
     --attempts_;
     idle_.push_back(&connection);
     if (idle_.size() > options_.warm) connection.expire(options_.idle_timeout);
   }
   refill();
+}
+
+template <class Lost>
+void PeerTransport::fail_all(Lost lost) {
+  std::vector<Connection*> gone;  // collected first: failing may add connections
+  for (const auto& [connection, owned] : connections_)
+    if (connection->proven() && !connection->dead() && lost(*connection))
+      gone.push_back(connection);
+  for (Connection* connection : gone) connection->fail(StreamError::kPeerDown);
+}
+
+void PeerTransport::heartbeat() {
+  reactor_.timers().arm(heartbeat_, reactor_.now() + options_.keepalive);
+  std::vector<Instance> silent;
+  for (const auto& [connection, owned] : connections_)
+    if (!connection->beat(options_.silence)) silent.push_back(connection->peer_instance());
+  if (silent.empty()) return;
+  log::warn("peer {} has been silent for {} ms", options_.name,
+            std::chrono::duration_cast<std::chrono::milliseconds>(options_.silence).count());
+  fail_all([&](const Connection& other) {
+    return std::find(silent.begin(), silent.end(), other.peer_instance()) != silent.end();
+  });
 }
 
 void PeerTransport::on_free(Connection& connection) {

@@ -3,8 +3,10 @@
 // Theory of operation. It owns the connections. To open a stream it takes a ready connection that
 // is idle, or makes one; in the background it keeps Options::warm of them ready. An attempt that
 // fails marks the peer down: streams are refused at once then, and a probe tries again after a time
-// that doubles. A connection that breaks is tried again at once. Streams from the peer come over
-// the hub (hub.h) of the local address.
+// that doubles. A connection that breaks is tried again at once. Idle
+// connections are asked whether the peer lives: one that is silent, or a peer that comes back as
+// another instance, ends all streams with the instance that is gone. Streams from the peer come
+// over the hub (hub.h) of the local address.
 //
 // Connections die in callbacks and are destroyed in the deferred turn, a posted task that also
 // sends what was gathered in a turn and tells handlers what may not be told inside their own calls.
@@ -74,6 +76,9 @@ class PeerTransport final : public Transport, public ConnectionOwner, public Hub
   void deliver(Connection& connection, Bytes preface);
   void refill();
   void mark_down();
+  void heartbeat();
+  template <class Lost>
+  void fail_all(Lost lost);
   void run_deferred();
   void set_busy(Connection& connection, bool busy);
   void set_half_open(Connection& connection, bool half_open);
@@ -91,6 +96,7 @@ class PeerTransport final : public Transport, public ConnectionOwner, public Hub
   bool up_ = true;
   Duration backoff_;
   Timer probe_;
+  Timer heartbeat_;
   std::size_t streams_ = 0;
   std::size_t half_open_ = 0;
   std::size_t attempts_ = 0;  // opened connections that are not ready and carry no stream

@@ -105,6 +105,39 @@ TEST_P(PeerTest, AListenerThatEndsResetsItsStreamsAndMayComeBackOnTheSamePort) {
   ASSERT_TRUE(reactor.run_until([&] { return other.read == 10; }));
 }
 
+TEST_P(PeerTest, APeerThatFallsSilentResetsItsStreamsAndIsDown) {
+  TestReactor far_reactor(0);
+  listener = make(listener_options(), &far_reactor);
+  take_requests(*listener);
+  Options o = opener_options(*listener);
+  o.handshake_timeout = 300ms;
+  o.keepalive = 20ms;
+  o.silence = 400ms;
+  opener = make(o);
+  End near, far;
+  near.shut_down_after = false;
+  near.stream = opener->open(bytes_of("x"), near);
+  for (int i = 0; i < 400 && near.opened == 0; ++i) {
+    reactor.run_for(5ms);
+    far_reactor.run_for(5ms);
+    if (!requests.empty() && far.stream == nullptr) far.stream = requests[0]->accept(far);
+  }
+  ASSERT_EQ(near.opened, 1);
+  for (int i = 0; i < 100; ++i) {  // alive for longer than `silence`
+    reactor.run_for(5ms);
+    far_reactor.run_for(5ms);
+  }
+  EXPECT_FALSE(near.reset);
+  // The far side's loop stands still from here: to the opener it is gone.
+  ASSERT_TRUE(reactor.run_until([&] { return near.reset.has_value(); }));
+  EXPECT_EQ(near.reset, StreamError::kPeerDown);
+  ASSERT_TRUE(reactor.run_until([&] { return !opener->peer_up(); }));
+  opener.reset();
+  far.stream.reset();
+  requests.clear();
+  listener.reset();
+}
+
 TEST_P(PeerTest, AStreamOnAWarmConnectionNeedsNoNewOne) {
   connect_pair();
   reactor.run_for(300ms);  // the warm ones are ready
