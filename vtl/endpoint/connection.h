@@ -158,7 +158,7 @@ class Connection {
   [[nodiscard]] std::uint32_t send_allowance() const noexcept;
   [[nodiscard]] Plan plan_retransmission() const noexcept;
   void on_duplicate_ack();
-  void on_recovery_ack(std::uint32_t acked, Time now);
+  [[nodiscard]] bool on_recovery_ack(std::uint32_t acked, Time now);
   void on_retransmission_timeout(Time now);
   void mark_lost(wire::SeqNum from, wire::SeqNum to) noexcept;
   void forget_losses() noexcept { rtx_next_ = rtx_end_ = snd_una_; }
@@ -269,6 +269,7 @@ class Connection {
   std::uint32_t inflation_ = 0;
   std::uint16_t duplicate_acks_ = 0;
   bool in_recovery_ = false;
+  bool partial_seen_ = false;  // of this recovery
   bool rtx_forced_ = false;  // the next lost segment goes whatever the congestion window says
   bool timed_out_once_ = false;
   bool window_limited_ = false;  // the congestion window held us back when we last sent

@@ -200,11 +200,11 @@ void Connection::process_new_ack(const Segment& segment, Time now) {
   rtx_next_ = max(rtx_next_, ack);
   rtx_end_ = max(rtx_end_, ack);
   measure_rtt(segment, now);
-  on_recovery_ack(acked, now);
+  const bool restarts = on_recovery_ack(acked, now);
   progress_at_ = now;
   persist_backoff_ = 0;
   timed_out_once_ = false;
-  if (timer_ == Timer::kRetransmission) arm(timer_, rtt_.timeout(), now);  // RFC 6298, 5.3
+  if (timer_ == Timer::kRetransmission && restarts) arm(timer_, rtt_.timeout(), now);
   if (!fin_acked_) return;
   if (state_ == State::kFinWait1) {
     set_state(State::kFinWait2);

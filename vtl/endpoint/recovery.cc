@@ -6,6 +6,7 @@
 // marks all that is outstanding lost and begins with one segment. The two differ only in what they
 // mark; send.cc sends what is marked. SACK and RACK-TLP will mark more exactly, here.
 #include <algorithm>
+#include <utility>
 
 #include "vtl/endpoint/connection.h"
 
@@ -70,19 +71,23 @@ void Connection::on_duplicate_ack() {
   inflation_ = static_cast<std::uint32_t>(kDuplicateAckThreshold) * mss_;
   recover_ = snd_nxt_;
   in_recovery_ = true;
+  partial_seen_ = false;
   mark_lost(snd_una_, snd_una_ + mss_);
   rtx_forced_ = true;
 }
 
-// `acked` octets were acknowledged for the first time; SND.UNA stands at its new place.
-void Connection::on_recovery_ack(std::uint32_t acked, Time now) {
+// `acked` octets were acknowledged for the first time; SND.UNA stands at its new place. Answers
+// whether the retransmission timer begins anew (RFC 6298, 5.3). In fast recovery only the first
+// partial acknowledgement restarts it (RFC 6582 section 4, the impatient variant): where more was
+// lost than one segment a round trip can repair in time, the timeout sends the rest in slow start.
+bool Connection::on_recovery_ack(std::uint32_t acked, Time now) {
   duplicate_acks_ = 0;
   if (in_recovery_ && snd_una_ < recover_) {  // partial
     inflation_ = inflation_ > acked ? inflation_ - acked : 0;
     if (acked >= mss_) inflation_ += mss_;
     mark_lost(snd_una_, snd_una_ + mss_);
     rtx_forced_ = true;
-    return;
+    return !std::exchange(partial_seen_, true);
   }
   if (in_recovery_) {
     in_recovery_ = false;
@@ -90,18 +95,20 @@ void Connection::on_recovery_ack(std::uint32_t acked, Time now) {
     forget_losses();
     rtx_forced_ = false;
     congestion_.limit_window(std::max<std::uint32_t>(flight(), mss_) + mss_);
-    return;
+    return true;
   }
-  if (!window_limited_) return;  // RFC 7661: a window that was not used does not grow
+  if (!window_limited_) return true;  // RFC 7661: a window that was not used does not grow
   // After a timeout one acknowledgement may cover what had arrived long before (RFC 3465 section
   // 2.3).
   if (snd_una_ < recover_) acked = std::min<std::uint32_t>(acked, 2U * mss_);
   congestion_.on_ack(acked, rtt_.smoothed(), now);
+  return true;
 }
 
 void Connection::on_retransmission_timeout(Time /*now*/) {
   ++stats_.timeouts;
-  congestion_.on_timeout(flight(), !timed_out_once_);
+  // In fast recovery flight() still counts what was lost; the window knows better.
+  congestion_.on_timeout(std::min(flight(), congestion_.window()), !timed_out_once_);
   timed_out_once_ = true;
   in_recovery_ = false;
   inflation_ = 0;

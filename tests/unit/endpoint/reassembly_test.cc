@@ -1,0 +1,142 @@
+#include "vtl/endpoint/reassembly.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "vtl/base/rng.h"
+
+namespace vtl::endpoint {
+namespace {
+
+Bytes bytes(const std::string& text) {
+  return {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
+}
+
+std::string read_all(ReceiveBuffer& buffer) {
+  std::string out;
+  while (buffer.readable() > 0) {
+    const Bytes front = buffer.front();
+    out.append(reinterpret_cast<const char*>(front.data()), front.size());
+    buffer.consume(front.size());
+  }
+  return out;
+}
+
+TEST(ReceiveBuffer, InOrderIsReadableAtOnce) {
+  ReceiveBuffer buffer(nullptr);
+  EXPECT_EQ(buffer.insert(0, bytes("hello ")), 6U);
+  EXPECT_EQ(buffer.insert(0, bytes("world")), 5U);
+  EXPECT_EQ(read_all(buffer), "hello world");
+  EXPECT_TRUE(buffer.front().empty());
+}
+
+TEST(ReceiveBuffer, AGapHoldsBackWhatFollows) {
+  ReceiveBuffer buffer(nullptr);
+  EXPECT_EQ(buffer.insert(3, bytes("def")), 0U);
+  EXPECT_TRUE(buffer.has_gaps());
+  EXPECT_EQ(buffer.insert(0, bytes("abc")), 6U);
+  EXPECT_FALSE(buffer.has_gaps());
+  EXPECT_EQ(read_all(buffer), "abcdef");
+}
+
+TEST(ReceiveBuffer, RangesAreCountedFromTheEndOfTheReadablePart) {
+  ReceiveBuffer buffer(nullptr);
+  (void)buffer.insert(0, bytes("ab"));
+  (void)buffer.insert(10, bytes("xy"));
+  (void)buffer.insert(4, bytes("pq"));
+  ASSERT_EQ(buffer.range_count(), 2U);
+  EXPECT_EQ(buffer.range(0).begin, 4U);
+  EXPECT_EQ(buffer.range(0).end, 6U);
+  EXPECT_EQ(buffer.range(1).begin, 10U);
+  (void)buffer.insert(6, bytes("mnop"));  // touches both
+  ASSERT_EQ(buffer.range_count(), 1U);
+  EXPECT_EQ(buffer.range(0).begin, 4U);
+  EXPECT_EQ(buffer.range(0).end, 12U);
+}
+
+TEST(ReceiveBuffer, EmptyOwnsNoChunk) {
+  ReceiveBuffer buffer(nullptr);
+  (void)buffer.insert(0, Bytes(std::vector<std::uint8_t>(100'000)));
+  EXPECT_GE(buffer.memory(), 100'000U);
+  (void)read_all(buffer);
+  EXPECT_LT(buffer.memory(), 256U);
+}
+
+TEST(ReceiveBuffer, OneOctetInEverySecondPlaceCostsTheWindowAndNoMore) {
+  ReceiveBuffer buffer(nullptr);
+  constexpr std::size_t kWindow = 200'000;
+  for (std::size_t at = 1; at < kWindow; at += 2) (void)buffer.insert(at, bytes("x"));
+  EXPECT_EQ(buffer.range_count(), ReceiveBuffer::kMaxRanges);
+  EXPECT_LE(buffer.memory(), kWindow + 2 * ChunkPool::kChunk + 8192);
+}
+
+TEST(ReceiveBuffer, AtTheBoundTheFarthestRangeIsForgotten) {
+  ReceiveBuffer buffer(nullptr);
+  for (std::size_t i = 0; i < ReceiveBuffer::kMaxRanges; ++i) {
+    (void)buffer.insert(10 + 2 * i, bytes("x"));
+  }
+  const std::size_t farthest = buffer.range(ReceiveBuffer::kMaxRanges - 1).begin;
+  (void)buffer.insert(5'000, bytes("x"));  // farther still: not remembered
+  EXPECT_EQ(buffer.range(ReceiveBuffer::kMaxRanges - 1).begin, farthest);
+  (void)buffer.insert(5, bytes("x"));
+  EXPECT_EQ(buffer.range(0).begin, 5U);
+  EXPECT_EQ(buffer.range(ReceiveBuffer::kMaxRanges - 1).begin, farthest - 2);
+}
+
+TEST(ReceiveBuffer, PoolSpentByOthers_TakesWhatFitsInOrder) {
+  ChunkPool pool(2 * ChunkPool::kChunk);
+  ReceiveBuffer buffer(&pool);
+  EXPECT_EQ(buffer.insert(0, Bytes(std::vector<std::uint8_t>(50'000))), 2 * ChunkPool::kChunk);
+  EXPECT_EQ(buffer.insert(0, bytes("x")), 0U);
+  EXPECT_EQ(buffer.readable(), 2 * ChunkPool::kChunk);
+}
+
+TEST(ReceiveBuffer, PoolSpentByAGap_OrderedDataTakesItsPlace) {
+  ChunkPool pool(2 * ChunkPool::kChunk);
+  ReceiveBuffer buffer(&pool);
+  (void)buffer.insert(5 * ChunkPool::kChunk, bytes("far"));
+  (void)buffer.insert(6 * ChunkPool::kChunk, bytes("farther"));
+  EXPECT_EQ(pool.bytes_in_use(), pool.max_bytes());
+  EXPECT_EQ(buffer.insert(0, bytes("near")), 4U);
+  EXPECT_FALSE(buffer.has_gaps());
+  EXPECT_EQ(read_all(buffer), "near");
+}
+
+// Against the plain model: an array and a set of known octets.
+TEST(ReceiveBuffer, AnyOrderOfAnyPiecesGivesTheStream) {
+  for (std::uint64_t seed = 1; seed <= 200; ++seed) {
+    Rng rng(seed);
+    ReceiveBuffer buffer(nullptr);
+    std::string stream(1 + rng.below(120'000), '\0');
+    for (char& c : stream) c = static_cast<char>(rng.next());
+    std::size_t next = 0;  // what a connection would acknowledge
+    std::size_t read = 0;
+    const std::size_t largest = 1 + rng.below(20'000);
+    for (int turn = 0; next < stream.size(); ++turn) {
+      ASSERT_LT(turn, 2'000'000);
+      const bool head = rng.chance(0.1);
+      const std::size_t begin =
+          head ? next : next + rng.below(std::min<std::size_t>(stream.size() - next, 60'000));
+      const std::size_t n = std::min<std::size_t>(1 + rng.below(largest), stream.size() - begin);
+      next += buffer.insert(begin - next, bytes(stream).subspan(begin, n));
+      ASSERT_LE(next, stream.size());
+      if (rng.chance(0.3)) {
+        const Bytes front = buffer.front();
+        const std::size_t take = rng.below(front.size() + 1);
+        ASSERT_TRUE(std::equal(front.begin(), front.begin() + static_cast<std::ptrdiff_t>(take),
+                               bytes(stream).begin() + static_cast<std::ptrdiff_t>(read)))
+            << "seed " << seed;
+        buffer.consume(take);
+        read += take;
+      }
+      ASSERT_EQ(buffer.readable(), next - read);
+    }
+    EXPECT_EQ(read_all(buffer), stream.substr(read)) << "seed " << seed;
+  }
+}
+
+}  // namespace
+}  // namespace vtl::endpoint
