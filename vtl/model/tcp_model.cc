@@ -64,6 +64,10 @@ wire::Parsed<TcpModel> TcpModel::initialise(Bytes bytes, bool super_frame) noexc
   if (!read_frame) return std::unexpected(read_frame.error());
   const TcpFields& segment = read_frame->segment;
   if (segment.flags.rst()) return std::unexpected(wire::WireError::kUnsupported);
+  if (read_frame->frame.source == read_frame->frame.destination &&
+      segment.source == segment.destination) {
+    return std::unexpected(wire::WireError::kUnsupported);
+  }
   TcpModel model;
   model.ip_ = IpModel(read_frame->frame);
   model.ethernet_ = EthernetModel(read_frame->frame.ethernet);

@@ -5,9 +5,10 @@
 // frame from either end that the other accepts, and follows it too, so the model stays in step.
 // Small, copyable and serialisable, for it travels between hosts. How it follows: tcp_end.h.
 //
-// Limits: fragments and frames without a readable TCP header are refused. A created frame is what
-// the network can carry, not what an end knows of: an end for which VTL has spoken falls behind the
-// model by what it did not say itself.
+// Limits: frames are to be followed in the order in which they pass, or an acknowledgement comes
+// before what it acknowledges and is refused. Fragments and frames without a readable TCP header
+// are refused. A created frame is what the network can carry, not what an end knows of: an end for
+// which VTL has spoken falls behind the model by what it did not say itself.
 // Thread rule: a value; one thread. No clock, no I/O, no randomness, no allocation.
 #pragma once
 
@@ -61,7 +62,7 @@ class TcpModel {
 
   /// Initialise, from any segment but a reset; its sender is A. From a SYN everything is known;
   /// from a later one not the options of the handshake, and of B only what A has acknowledged.
-  /// Another protocol, a fragment or a reset is kUnsupported.
+  /// Another protocol, a fragment, a reset, or an end that speaks to itself is kUnsupported.
   [[nodiscard]] static wire::Parsed<TcpModel> initialise(Bytes frame,
                                                          bool super_frame = false) noexcept;
   /// By hand: before the handshake (create() a SYN first), or in the middle of the connection with

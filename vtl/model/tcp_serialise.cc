@@ -73,7 +73,9 @@ wire::Parsed<TcpModel> TcpModel::deserialise(Bytes bytes) noexcept {
   model.ip_ = *ip;
   model.ethernet_ = *ethernet;
   model.ends_ = {load(bytes.subspan(kEndsAt)), load(bytes.subspan(kEndsAt + kEndSize))};
-  if (!is_possible(model.ends_[0], model.ends_[1]) ||
+  const bool same_end = model.ip_.address(End::kA) == model.ip_.address(End::kB) &&
+                        model.ends_[0].port == model.ends_[1].port;
+  if (same_end || !is_possible(model.ends_[0], model.ends_[1]) ||
       !is_possible(model.ends_[1], model.ends_[0])) {
     return std::unexpected(wire::WireError::kUnsupported);
   }

@@ -340,11 +340,14 @@ TEST(TcpModel, met_in_the_middle_follows_both_ends) {
   EXPECT_EQ(model->state(kA), TcpState::kFinWait2);
 }
 
-TEST(TcpModel, initialise_refuses_resets_fragments_and_other_protocols) {
+TEST(TcpModel, initialise_refuses_resets_fragments_equal_ends_and_other_protocols) {
   const Net net;
   EXPECT_EQ(TcpModel::initialise(net.tcp(kA, segment(kRst, 1))).error(),
             wire::WireError::kUnsupported);
   EXPECT_EQ(TcpModel::initialise(net.udp(kA, 20)).error(), wire::WireError::kUnsupported);
+  Octets to_itself = Net{.port = {80, 80}}.tcp(kA, segment(kSyn, 1));
+  std::copy_n(to_itself.begin() + 14 + 12, 4, to_itself.begin() + 14 + 16);
+  EXPECT_EQ(TcpModel::initialise(to_itself).error(), wire::WireError::kUnsupported);
   Octets fragment = net.tcp(kA, segment(kSyn, 1), 40);
   store_be16(fragment, 14 + 6, 0x2000);
   EXPECT_EQ(TcpModel::initialise(fragment).error(), wire::WireError::kUnsupported);
