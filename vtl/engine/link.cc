@@ -9,6 +9,8 @@ namespace {
 
 // Two services that answer each other at once must not hold the worker.
 constexpr int kFlushRounds = 8;
+// Capabilities may cost a system call; services ask for the MTU per packet.
+constexpr Duration kMtuValid = 1s;
 
 void remove_empty(Batch& batch) {
   const auto first = std::find_if(batch.begin(), batch.end(), [](const Packet& p) { return !p; });
@@ -46,11 +48,7 @@ class Link::Slot final : public ServiceContext {
 
   std::size_t mtu(Direction direction) const noexcept override {
     (void)direction;  // a frame from the one must fit the other
-    const auto& s = link_.setup_;
-    const std::size_t guest = s.guest_interface->capabilities().mtu;
-    return s.network_interface == nullptr
-               ? guest
-               : std::min(guest, s.network_interface->capabilities().mtu);
+    return link_.mtu();
   }
 
   wire::MacAddress interface_mac(Direction direction) const noexcept override {
@@ -132,6 +130,16 @@ const Service& Link::service(std::uint32_t i) const noexcept {
 
 const DropCounters& Link::service_drops(std::uint32_t i) const noexcept {
   return slots_[i]->drops;
+}
+
+std::size_t Link::mtu() {
+  if (worker_.now() < mtu_valid_until_) return mtu_;
+  mtu_valid_until_ = worker_.now() + kMtuValid;
+  mtu_ = setup_.guest_interface->capabilities().mtu;
+  if (setup_.network_interface != nullptr) {
+    mtu_ = std::min(mtu_, setup_.network_interface->capabilities().mtu);
+  }
+  return mtu_;
 }
 
 void Link::list_flows(std::vector<FlowInfo>& out) const {

@@ -117,6 +117,7 @@ class Link final : private TurnTask {
   };
 
   void run_turn() override;
+  [[nodiscard]] std::size_t mtu();
   void enter(Direction direction, Batch& batch);
   void run(Direction direction, std::uint32_t boundary, Batch& batch);
   void leave(Direction direction, Batch& batch);
@@ -136,6 +137,8 @@ class Link final : private TurnTask {
   std::vector<Tap> taps_;
   std::uint32_t next_tap_ = 1;
   bool closing_ = false;
+  std::size_t mtu_ = 0;
+  Time mtu_valid_until_{};
   LinkCounters counters_;
 };
 

@@ -175,11 +175,11 @@ void Port::after_backlog_change() {
   } else {
     retry_.cancel();
   }
+  update_interest();  // whether writability is signalled may have changed
   if (full == feeders_paused_) return;
   feeders_paused_ = full;
   if (full) counters_.blocked.add();
   for (auto* feeder : feeders_) full ? feeder->pause() : feeder->resume();
-  update_interest();
 }
 
 }  // namespace vtl::engine
