@@ -1,5 +1,7 @@
 #include "vtl/packet/layout.h"
 
+#include "vtl/wire/ipv4.h"
+
 namespace vtl {
 namespace {
 
@@ -89,6 +91,11 @@ class Walk {
     const std::size_t header = static_cast<std::size_t>(version_and_length & 0x0f) * 4;
     if (version_and_length >> 4 != 4 || header < kIpv4Header || !has(at, header) ||
         !set_end(at, load_be16(frame_, at + 2), header)) {
+      return failed(DropReason::kMalformedIp);
+    }
+    // Options are rare, and checked by the view; parse_quoted() is the one that leaves lengths
+    // alone.
+    if (header > kIpv4Header && !wire::Ipv4View::parse_quoted(frame_.subspan(at))) {
       return failed(DropReason::kMalformedIp);
     }
     out_.network = NetworkKind::kIpv4;

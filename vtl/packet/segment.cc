@@ -11,6 +11,7 @@ namespace vtl {
 namespace {
 
 constexpr std::size_t kIpv6Header = 40;
+constexpr std::size_t kMaxIpPacket = 65535;
 constexpr std::size_t kTcpSeqAt = 4, kTcpFlagsAt = 13, kTcpChecksumAt = 16;
 constexpr std::size_t kUdpLengthAt = 4, kUdpChecksumAt = 6;
 
@@ -121,7 +122,9 @@ class Cutter {
 
 // Why the headers are not those of the super-frame that the metadata describes; nullopt if they
 // are.
-std::optional<DropReason> misfit(const Gso& gso, const Layout& layout) {
+std::optional<DropReason> misfit(const Packet& packet) {
+  const Gso& gso = packet.meta().gso;
+  const Layout& layout = packet.layout();
   if (layout.error) return layout.error;
   NetworkKind network = layout.network;
   TransportKind transport = TransportKind::kUdp;
@@ -135,6 +138,10 @@ std::optional<DropReason> misfit(const Gso& gso, const Layout& layout) {
   if (layout.transport != transport || gso.segment_size == 0) {
     return DropReason::kMalformedTransport;
   }
+  const std::size_t payload = packet.size() - layout.payload_offset;
+  const std::size_t headers = layout.payload_offset - layout.network_offset;
+  const std::size_t longest = headers + std::min<std::size_t>(payload, gso.segment_size);
+  if (longest > kMaxIpPacket) return DropReason::kMalformedIp;
   return std::nullopt;
 }
 
@@ -142,7 +149,7 @@ std::optional<DropReason> misfit(const Gso& gso, const Layout& layout) {
 
 std::size_t segment_count(const Packet& packet) noexcept {
   const Gso& gso = packet.meta().gso;
-  if (!gso.is_super() || misfit(gso, packet.layout())) return 1;
+  if (!gso.is_super() || misfit(packet)) return 1;
   const std::size_t payload = packet.size() - packet.layout().payload_offset;
   return std::max<std::size_t>(1, (payload + gso.segment_size - 1) / gso.segment_size);
 }
@@ -155,7 +162,7 @@ Result<std::size_t, DropReason> segment(const Packet& packet, PacketPool& pool, 
     out.push_back(std::move(copy));
     return 1;
   }
-  if (const auto why = misfit(packet.meta().gso, packet.layout())) return std::unexpected(*why);
+  if (const auto why = misfit(packet)) return std::unexpected(*why);
   const Cutter cutter(packet, packet.layout());
   const std::size_t count = cutter.count();
   if (count > kMaxSegments) return std::unexpected(DropReason::kMalformedTransport);

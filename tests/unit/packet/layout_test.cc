@@ -151,6 +151,12 @@ TEST(Layout, LyingLengthsAreMalformed) {
   EXPECT_EQ(broken(18, 0xff, true), DropReason::kMalformedIp);
 }
 
+TEST(Layout, AnIpv4OptionOfLengthZeroIsMalformed) {
+  EXPECT_EQ(parse_layout(make_frame({.ip_options = {7, 0, 4, 0}}), false).error,
+            DropReason::kMalformedIp);
+  EXPECT_FALSE(parse_layout(make_frame({.ip_options = {7, 3, 4, 0}}), false).error);
+}
+
 TEST(Layout, ASuperFramesEndIsTheFramesEnd) {
   for (const bool v6 : {false, true}) {
     Octets frame = make_frame({.v6 = v6, .payload = Octets(3000)});
