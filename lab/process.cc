@@ -138,7 +138,7 @@ struct Failure {
   sigset_t none;
   ::sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
-  ::signal(SIGPIPE, SIG_DFL);
+  for (const int number : {SIGPIPE, SIGINT, SIGQUIT}) ::signal(number, SIG_DFL);
 #ifdef SYS_close_range
   constexpr unsigned kCloseOnExec = 4;
   ::syscall(SYS_close_range, 3U, ~0U, kCloseOnExec);

@@ -6,7 +6,8 @@
 // lives on until the sandbox ends. All waits have a bound, and every error quotes the program's
 // last output.
 //
-// Thread rule: one thread per Process object.
+// Thread rule: one thread per Process object. In a sandbox without a PID namespace the program ends
+// with the thread that started it.
 #pragma once
 
 #include <sys/types.h>

@@ -4,6 +4,9 @@
 #include <fmt/ranges.h>
 
 #include <CLI/CLI.hpp>
+#include <csignal>
+#include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
@@ -66,6 +69,23 @@ All of it vanishes when this shell ends.
       topology.server_address(), topology.server_address());
 }
 
+/// PATH with the folder of this program first: `vtl` is beside it.
+std::string path_with_own_folder() {
+  const char* const path = std::getenv("PATH");
+  return fmt::format("{}:{}",
+                     std::filesystem::read_symlink("/proc/self/exe").parent_path().string(),
+                     path != nullptr ? path : "/usr/bin:/bin");
+}
+
+/// Waits for a program that has the terminal and answers its status, as a shell tells it.
+int attend(Process process) {
+  // A key of the terminal that interrupts is meant for the program; this one ends with it.
+  ::signal(SIGINT, SIG_IGN);
+  ::signal(SIGQUIT, SIG_IGN);
+  const Exit exit = process.wait_for_end();
+  return exit.signal != 0 ? 128 + exit.signal : exit.code;
+}
+
 int run_shell(const Arguments& arguments) {
   enter_sandbox();
   const Topology topology = open_topology(arguments);
@@ -79,18 +99,17 @@ int run_shell(const Arguments& arguments) {
   } else {
     shell.argv = {"bash", "-c", ". \"$0\"\n" + arguments.command, settings.string()};
   }
-  Process process = must(Process::start(shell, topology.lab().folder()));
-  const Exit exit = process.wait_for_end();
-  return exit.signal != 0 ? 128 + exit.signal : exit.code;
+  shell.environment["PATH"] = path_with_own_folder();
+  return attend(must(Process::start(shell, topology.lab().folder())));
 }
 
 int run_program(const Arguments& arguments) {
   enter_sandbox();
   const Topology topology = open_topology(arguments);
   const Host& host = *must(topology.lab().host(arguments.host));
-  Process process = must(host.start({.argv = arguments.program, .input_from = Input::kInherit}));
-  const Exit exit = process.wait_for_end();
-  return exit.signal != 0 ? 128 + exit.signal : exit.code;
+  return attend(must(host.start({.argv = arguments.program,
+                                 .environment = {{"PATH", path_with_own_folder()}},
+                                 .input_from = Input::kInherit})));
 }
 
 int run_hosts(const Arguments& arguments) {

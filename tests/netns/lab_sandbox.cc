@@ -8,6 +8,7 @@
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -23,6 +24,7 @@
 #include "lab/must.h"
 #include "lab/sandbox.h"
 #include "lab/topology.h"
+#include "lab/vtl_program.h"
 #include "lab/wait.h"
 
 namespace vtl::lab {
@@ -151,6 +153,10 @@ void expect_nothing_left_after(
     }
     const Started started{::getpid(), sandbox.pid_namespace};
     (void)!::write(ready.write.get(), &started, sizeof started);
+    // As a program without a sanitizer's handler, and without a core file, ends.
+    const rlimit no_core{0, 0};
+    ::setrlimit(RLIMIT_CORE, &no_core);
+    if (signal_number != SIGKILL) ::signal(signal_number, SIG_DFL);
     if (to_worker) ::kill(started.worker, signal_number);
     for (;;) ::pause();
   }
@@ -385,6 +391,41 @@ TEST(LabHost, VlanDevicesTalkOrTheKernelHasNone) {
   must(one.ip("addr add 10.7.0.1/24 dev eth0.7"));
   must(two.ip("addr add 10.7.0.2/24 dev eth0.7"));
   EXPECT_TRUE(one.run({.argv = {"ping", "-c", "1", "-W", "2", "10.7.0.2"}}));
+}
+
+/// Stands for `vtl`: `vtl run FILE` runs the file.
+VtlOptions standing_in(const Lab& lab) {
+  const auto path = lab.folder() / "stand-in";
+  std::ofstream(path) << "#!/bin/sh\nshift; . \"$1\"\n";
+  std::filesystem::permissions(path, std::filesystem::perms::owner_all);
+  return {.binary = path};
+}
+
+TEST(LabVtl, IsReadyWhenItSaysSoAndStopsGracefully) {
+  Lab lab;
+  Host& host = *must(lab.add_host("one"));
+  Process vtl = must(start_vtl(
+      host, "trap 'echo bye; exit 0' TERM; echo up and running; while :; do sleep 0.01; done",
+      standing_in(lab)));
+  EXPECT_TRUE(must(vtl.stop()).ok());
+  EXPECT_THAT(vtl.output(), HasSubstr("bye"));
+}
+
+TEST(LabVtl, RefusedConfiguration_IsQuoted) {
+  Lab lab;
+  Host& host = *must(lab.add_host("one"));
+  const auto vtl = start_vtl(host, "echo one-vtl.yaml:1:1: wrong >&2; exit 2", standing_in(lab));
+  ASSERT_FALSE(vtl);
+  EXPECT_THAT(vtl.error().message, HasSubstr("ended (exit status 2)"));
+  EXPECT_THAT(vtl.error().message, HasSubstr("one-vtl.yaml:1:1: wrong"));
+}
+
+TEST(LabVtl, MissingBinary_SaysHowToGetIt) {
+  Lab lab;
+  Host& host = *must(lab.add_host("one"));
+  const auto vtl = start_vtl(host, "", {.binary = "/nowhere/vtl"});
+  ASSERT_FALSE(vtl);
+  EXPECT_THAT(vtl.error().message, HasSubstr("there is no /nowhere/vtl: build"));
 }
 
 TEST(LabCapture, EveryFrameIsInTheFile) {
