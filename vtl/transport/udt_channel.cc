@@ -18,6 +18,8 @@ namespace vtl::transport {
 namespace {
 
 constexpr std::size_t kUdtHeaders = 28 + 16;  // IPv4 and UDP as libudt counts them, and its own
+constexpr std::uint64_t kBurst = 16;          // packets: libudt's first window
+constexpr std::uint64_t kMaxBurst = 512;      // packets
 constexpr Duration kTick = 1ms;
 constexpr int kIdleTicks = 10;      // an idle channel is asked every so many ticks
 constexpr Duration kActive = 50ms;  // a channel without news for this long is idle
@@ -206,13 +208,21 @@ class UdtChannel final : public Channel {
     return static_cast<std::size_t>(packets);
   }
 
+  /// Sends in bursts that end on a packet that is not full, so that each is acknowledged at once:
+  /// several in a window of slow start, fewer as the window grows, for acknowledgements cost too.
   Result<std::size_t, ChannelError> send(Bytes bytes) {
-    // A write that would end on a full packet keeps one octet for a packet of its own.
-    const bool split = bytes.size() > 1 && bytes.size() % payload_ == 0;
-    const auto n = send_once(split ? bytes.first(bytes.size() - 1) : bytes);
-    if (!n || !split || *n < bytes.size() - 1) return n;
-    const auto last = send_once(bytes.last(1));
-    return last ? *n + *last : n;
+    std::size_t sent = 0;
+    while (sent < bytes.size() && !full_) {
+      const auto packets = std::clamp<std::uint64_t>(taken_ / payload_ / 8, kBurst, kMaxBurst);
+      const std::size_t burst = static_cast<std::size_t>(packets) * payload_ - 1;
+      std::size_t size = std::min(burst, bytes.size() - sent);
+      if (size > 1 && size % payload_ == 0) --size;  // the last octet gets a packet of its own
+      const auto n = send_once(bytes.subspan(sent, size));
+      if (!n) return n;
+      sent += *n;
+      taken_ += *n;
+    }
+    return sent;
   }
 
   Result<std::size_t, ChannelError> send_once(Bytes bytes) {
@@ -232,6 +242,7 @@ class UdtChannel final : public Channel {
   Poller& poller_;
   wire::SocketAddress peer_;
   std::size_t payload_;           // octets of stream in a full packet
+  std::uint64_t taken_ = 0;       // octets given to libudt
   std::size_t send_packets_ = 1;  // the send buffer's size
   bool connecting_;
   bool over_ = false;     // the handler was told the end

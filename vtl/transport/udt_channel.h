@@ -9,8 +9,10 @@
 // when there is none.
 //
 // What else libudt does that this file knows: data becomes readable when the receiver acknowledges
-// it, at once only after a packet that is not full, otherwise up to 100 ms later, so no write ends
-// on a full packet; every send() begins a new packet, so small pieces are gathered above;
+// it, at once after a packet that is not full, otherwise with the next packet after 10 ms, and when
+// none comes 100 ms later. A sender whose window is spent then stands still for 100 ms, in slow
+// start at every doubling. So writes go out in bursts of a first window's size that end on a packet
+// one octet short. Every send() begins a new packet, so small pieces are gathered above;
 // "would block" is an exception inside, so a short transfer is remembered and not tried again
 // before the next tick; a failed connect stays in the state "connecting", so the caller bounds the
 // time; the end of the peer's process is noticed only after some 46 s without a packet.

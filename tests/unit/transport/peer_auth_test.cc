@@ -40,7 +40,8 @@ TEST(PeerAuth, AnOpenerWithAnotherKeyIsRefused) {
   ASSERT_TRUE(response);
   EXPECT_EQ(e.acceptor.on_response(kKey, *response).error(), AuthError::kUnknownKey);
   auto lying = *response;  // claims the right key's name
-  std::copy(kKey.id().begin(), kKey.id().end(), lying.begin() + 8);
+  const KeyId right = kKey.id();
+  std::copy(right.begin(), right.end(), lying.begin() + 8);
   EXPECT_EQ(e.acceptor.on_response(kKey, lying).error(), AuthError::kBadProof);
 }
 
