@@ -85,7 +85,7 @@ struct alignas(64) Buffer {
 
 class Packet {
  public:
-  /// No packet: only destruction, assignment and operator bool.
+  /// No packet: only destruction, assignment, operator bool and size().
   Packet() noexcept = default;
   Packet(Packet&& other) noexcept : buffer_(std::exchange(other.buffer_, nullptr)) {}
   Packet& operator=(Packet&& other) noexcept {
@@ -106,7 +106,8 @@ class Packet {
   [[nodiscard]] Bytes bytes() const noexcept { return {data(), buffer_->size}; }
   /// To write. Whoever writes into headers calls headers_changed() afterwards.
   [[nodiscard]] MutableBytes mutable_bytes() noexcept { return {data(), buffer_->size}; }
-  [[nodiscard]] std::size_t size() const noexcept { return buffer_->size; }
+  /// Octets; 0 for no packet.
+  [[nodiscard]] std::size_t size() const noexcept { return buffer_ == nullptr ? 0 : buffer_->size; }
   [[nodiscard]] std::size_t headroom() const noexcept { return buffer_->begin; }
   [[nodiscard]] std::size_t tailroom() const noexcept {
     return buffer_->capacity - buffer_->begin - buffer_->size;

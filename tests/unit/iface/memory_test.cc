@@ -69,6 +69,7 @@ TEST(Memory, AFullQueueIsBackpressureAndLosesNothingEvenInsideASuperFrame) {
   out.push_back(pool.copy_of(make_frame({.seq = 99'999})));
   EXPECT_EQ(a->write(out), 0U) << "two segments wait inside";
   EXPECT_FALSE(out[0]) << "the super-frame is taken";
+  EXPECT_EQ(out[0].size(), 0U);
   EXPECT_TRUE(out[1]);
   EXPECT_EQ(a->write(out), 0U);
   (void)b->read(pool, Time{}, in);
