@@ -223,45 +223,43 @@ Process::Process(Process&&) noexcept = default;
 Process& Process::operator=(Process&&) noexcept = default;
 Process::~Process() = default;
 
-Outcome<Process> Process::start(const Program& program, const std::filesystem::path& folder,
-                                int netns) {
-  if (program.argv.empty()) return fail("a Program needs at least argv[0]");
-  auto state = std::make_unique<State>();
-  std::error_code error;
-  std::filesystem::create_directories(folder, error);
-  const std::string base = std::filesystem::path(program.argv[0]).filename().string();
-  state->name = free_name(folder, program.name.empty() ? base : program.name);
-  state->command = fmt::format("{}", fmt::join(program.argv, " "));
-  state->output = folder / (state->name + ".out");
-  state->errors = folder / (state->name + ".err");
+/// The program's ends of its input, output and errors; none where it has the caller's own.
+struct Process::Streams {
+  Fd input, output, errors;
+};
 
+Outcome<Process::Streams> Process::open_streams(State& state) {
+  constexpr int kNew = O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC;
+  Streams streams{.input = Fd(),
+                  .output = Fd(::open(state.output.c_str(), kNew, 0644)),
+                  .errors = Fd(::open(state.errors.c_str(), kNew, 0644))};
+  int ends[2];
+  if (!streams.output || !streams.errors || ::pipe2(ends, O_CLOEXEC) != 0) {
+    return fail(fmt::format("cannot keep the output of {} as {}: {}", state.name,
+                            state.output.string(), std::strerror(errno)));
+  }
+  streams.input = Fd(ends[0]);
+  state.input = Fd(ends[1]);
+  state.leads_group = true;
+  return streams;
+}
+
+Outcome<void> Process::spawn(const Program& program, State& state, const Streams& streams,
+                             int netns) {
+  const auto failed = [&](const char* what, int error) {
+    return fail(
+        fmt::format("cannot start '{}': cannot {}: {}", state.command, what, std::strerror(error)));
+  };
   const auto file = find_program(program.argv[0]);
   if (!file) {
-    return fail(
-        fmt::format("cannot start '{}': there is no program '{}' in PATH (is its package "
-                    "installed?)",
-                    state->command, program.argv[0]));
-  }
-  const bool inherit = program.input_from == Input::kInherit;
-  Fd input, output, errors;
-  if (!inherit) {
-    int ends[2];
-    constexpr int kNew = O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC;
-    output = Fd(::open(state->output.c_str(), kNew, 0644));
-    errors = Fd(::open(state->errors.c_str(), kNew, 0644));
-    if (!output || !errors || ::pipe2(ends, O_CLOEXEC) != 0) {
-      return fail(fmt::format("cannot keep the output of {} in {}: {}", state->name,
-                              folder.string(), std::strerror(errno)));
-    }
-    input = Fd(ends[0]);
-    state->input = Fd(ends[1]);
-    state->leads_group = true;
+    return fail(fmt::format(
+        "cannot start '{}': there is no program '{}' in PATH (is its package installed?)",
+        state.command, program.argv[0]));
   }
   int report[2];
-  if (::pipe2(report, O_CLOEXEC) != 0) {
-    return fail(fmt::format("cannot start {}: {}", state->command, std::strerror(errno)));
-  }
-  Fd report_read(report[0]), report_write(report[1]);
+  if (::pipe2(report, O_CLOEXEC) != 0) return failed("make a pipe", errno);
+  const Fd report_read(report[0]);
+  Fd report_write(report[1]);
 
   auto argv = program.argv;
   auto environment = merged_environment(program.environment);
@@ -273,37 +271,56 @@ Outcome<Process> Process::start(const Program& program, const std::filesystem::p
                       .environment = environment_pointers.data(),
                       .directory = program.directory.empty() ? nullptr : program.directory.c_str(),
                       .netns = netns,
-                      .input = input.get(),
-                      .output = output.get(),
-                      .errors = errors.get(),
+                      .input = streams.input.get(),
+                      .output = streams.output.get(),
+                      .errors = streams.errors.get(),
                       .report = report_write.get(),
                       .die_with_parent = !sandbox || !sandbox->pid_namespace};
-  state->pid = ::fork();
-  if (state->pid == 0) become_program(launch);
-  if (state->pid < 0) {
-    return fail(fmt::format("cannot start {}: {}", state->command, std::strerror(errno)));
-  }
+  state.pid = ::fork();
+  if (state.pid == 0) become_program(launch);
+  if (state.pid < 0) return failed("make a process", errno);
   report_write.reset();
   Failure failure;
-  if (::read(report_read.get(), &failure, sizeof failure) == sizeof failure) {
-    const char* const what = failure.step == 'n'   ? "enter its network namespace"
-                             : failure.step == 'd' ? "enter its folder"
-                                                   : "run it";
-    return fail(fmt::format("cannot start '{}': cannot {}: {}", state->command, what,
-                            std::strerror(failure.error)));
+  if (::read(report_read.get(), &failure, sizeof failure) == ssize_t{sizeof failure}) {
+    return failed(failure.step == 'n'   ? "enter its network namespace"
+                  : failure.step == 'd' ? "enter its folder"
+                                        : "run it",
+                  failure.error);
   }
-  state->pidfd = Fd(static_cast<int>(::syscall(SYS_pidfd_open, state->pid, 0U)));
+  state.pidfd = Fd(static_cast<int>(::syscall(SYS_pidfd_open, state.pid, 0U)));
+  return {};
+}
+
+Outcome<Process> Process::start(const Program& program, const std::filesystem::path& folder,
+                                int netns) {
+  if (program.argv.empty()) return fail("a Program needs at least argv[0]");
+  // A fresh pipe holds this much without blocking.
+  if (program.input.size() > 65536) return fail("Program::input holds at most 64 KiB");
+  auto state = std::make_unique<State>();
+  std::error_code error;
+  std::filesystem::create_directories(folder, error);  // the files in it tell of a failure
+  const std::string base = std::filesystem::path(program.argv[0]).filename().string();
+  state->name = free_name(folder, program.name.empty() ? base : program.name);
+  state->command = fmt::format("{}", fmt::join(program.argv, " "));
+  state->output = folder / (state->name + ".out");
+  state->errors = folder / (state->name + ".err");
+  Streams streams;
+  if (program.input_from != Input::kInherit) {
+    auto opened = open_streams(*state);
+    if (!opened) return std::unexpected(opened.error());
+    streams = std::move(*opened);
+  }
+  if (auto spawned = spawn(program, *state, streams, netns); !spawned) {
+    return std::unexpected(spawned.error());
+  }
   Process process(std::move(state));
-  if (program.input_from == Input::kText) {
-    // A fresh pipe holds this much without blocking.
-    if (program.input.size() > 65536) return fail("Program::input holds at most 64 KiB");
-    if (!program.input.empty()) {
-      if (auto written = process.write_input(program.input); !written) {
-        return std::unexpected(written.error());
-      }
+  if (program.input_from != Input::kText) return process;
+  if (!program.input.empty()) {
+    if (auto written = process.write_input(program.input); !written) {
+      return std::unexpected(written.error());
     }
-    process.close_input();
   }
+  process.close_input();
   return process;
 }
 

@@ -105,7 +105,11 @@ class Process {
 
  private:
   struct State;
+  struct Streams;
   explicit Process(std::unique_ptr<State> state);
+  [[nodiscard]] static Outcome<Streams> open_streams(State& state);
+  [[nodiscard]] static Outcome<void> spawn(const Program& program, State& state,
+                                           const Streams& streams, int netns);
   [[nodiscard]] std::unexpected<Error> failure(const std::string& what) const;
   std::unique_ptr<State> state_;
 };

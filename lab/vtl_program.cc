@@ -29,7 +29,7 @@ Outcome<Process> start_vtl(Host& host, const std::string& config, const VtlOptio
   program.argv.insert(program.argv.end(), options.arguments.begin(), options.arguments.end());
   auto process = host.start(std::move(program));
   if (!process) return process;
-  if (auto ready = process->wait_for_line(R"(\brunning\b)", options.ready_within); !ready) {
+  if (auto ready = process->wait_for_line(R"(\brunning: )", options.ready_within); !ready) {
     return std::unexpected(ready.error());
   }
   return process;

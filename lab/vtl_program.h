@@ -21,7 +21,8 @@ struct VtlOptions {
 [[nodiscard]] std::filesystem::path vtl_binary();
 
 /// Writes `config` (YAML) to HOST-NAME.yaml in the host's folder, starts `vtl run` on it and waits
-/// until VTL says that it is running. Process::stop() ends it gracefully.
+/// until VTL says "running: ...", which it does once everything is open. Process::stop() ends it
+/// gracefully.
 [[nodiscard]] Outcome<Process> start_vtl(Host& host, const std::string& config,
                                          const VtlOptions& options = {});
 

@@ -405,7 +405,7 @@ TEST(LabVtl, IsReadyWhenItSaysSoAndStopsGracefully) {
   Lab lab;
   Host& host = *must(lab.add_host("one"));
   Process vtl = must(start_vtl(
-      host, "trap 'echo bye; exit 0' TERM; echo up and running; while :; do sleep 0.01; done",
+      host, "trap 'echo bye; exit 0' TERM; echo running: 1 link; while :; do sleep 0.01; done",
       standing_in(lab)));
   EXPECT_TRUE(must(vtl.stop()).ok());
   EXPECT_THAT(vtl.output(), HasSubstr("bye"));
