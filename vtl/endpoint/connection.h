@@ -270,7 +270,7 @@ class Connection {
   std::uint16_t duplicate_acks_ = 0;
   bool in_recovery_ = false;
   bool partial_seen_ = false;  // of this recovery
-  bool rtx_forced_ = false;  // the next lost segment goes whatever the congestion window says
+  bool rtx_forced_ = false;    // the next lost segment goes whatever the congestion window says
   bool timed_out_once_ = false;
   bool window_limited_ = false;  // the congestion window held us back when we last sent
 

@@ -173,8 +173,8 @@ class Endpoint {
   void abort(Time now);
   /// An ICMP error for this connection: hard ones end it in SYN-SENT only (RFC 5927 section 4).
   void icmp_error(bool hard, Time now);
-  /// `seq` is of a segment that was sent and not acknowledged: how a genuine ICMP error is told from
-  /// a forged one (RFC 5927 section 4.1).
+  /// `seq` is of a segment that was sent and not acknowledged: how a genuine ICMP error is told
+  /// from a forged one (RFC 5927 section 4.1).
   [[nodiscard]] bool in_flight(wire::SeqNum seq) const noexcept;
   /// Path MTU news: later segments carry at most `mss` octets of payload.
   void limit_mss(std::uint16_t mss, Time now);
