@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -28,6 +29,7 @@ std::uint8_t octet(std::uint64_t seed, std::size_t at) {
 // One end: the endpoint, a program that writes and reads, and what the peer was promised.
 struct End {
   std::string name;
+  std::unique_ptr<ChunkPool> pool;  // before the endpoint: it outlives it
   std::optional<Endpoint> endpoint;
   Config config;
   wire::SeqNum iss;
@@ -49,7 +51,16 @@ class World {
   World(std::uint64_t seed, const LinkConfig& there, const LinkConfig& back)
       : rng_(seed), links_{Link(there, seed * 2 + 1), Link(back, seed * 2 + 2)} {}
 
-  void start(const Config& a, const Config& b, wire::SeqNum iss_a, wire::SeqNum iss_b) {
+  /// Every `one_in`th segment finds the interface full at its first try; 0: none.
+  void congest_interface(std::uint64_t one_in) { refuse_one_in_ = one_in; }
+
+  /// `pools`: the chunks of each end's pool; 0: the heap.
+  void start(Config a, Config b, wire::SeqNum iss_a, wire::SeqNum iss_b, std::size_t pools) {
+    if (pools > 0) {
+      for (End& end : ends_) end.pool = std::make_unique<ChunkPool>(pools * ChunkPool::kChunk);
+      a.pool = ends_[0].pool.get();
+      b.pool = ends_[1].pool.get();
+    }
     ends_[0].name = "client";
     ends_[0].config = a;
     ends_[0].iss = iss_a;
@@ -61,6 +72,22 @@ class World {
 
   End& end(int i) { return ends_[i]; }
   Time now() const { return now_; }
+
+  std::string describe() const {
+    std::string out = "after " + std::to_string((now_ - kStart) / 1s) + " s";
+    for (const End& end : ends_) {
+      out += "; " + end.name;
+      if (!end.endpoint) continue;
+      out += " " + std::string(to_string(end.endpoint->state())) + ", wrote " +
+             std::to_string(end.written) + " of " + std::to_string(end.to_write) + ", read " +
+             std::to_string(end.read) + ", unread " + std::to_string(end.endpoint->readable()) +
+             ", writable " + std::to_string(end.endpoint->writable()) + ", pool " +
+             std::to_string(end.pool ? end.pool->bytes_in_use() : 0) + " of " +
+             std::to_string(end.pool ? end.pool->max_bytes() : 0) + ", wakes after " +
+             std::to_string((end.endpoint->poll_at(now_) - now_) / 1ms) + " ms";
+    }
+    return out;
+  }
 
   // Until both are finished; false when virtual time runs out.
   bool run(Duration limit) {
@@ -96,6 +123,7 @@ class World {
   void program(int i) {
     End& end = ends_[i];
     if (!end.endpoint) return;
+    if (now_ >= end.read_at) read(i);
     while (end.written < end.to_write) {
       std::uint8_t chunk[3000];
       const std::size_t want =
@@ -109,7 +137,10 @@ class World {
       end.shut = true;
       end.endpoint->shutdown(now_);
     }
-    if (now_ < end.read_at) return;
+  }
+
+  void read(int i) {
+    End& end = ends_[i];
     std::size_t budget = end.read_step == 0 ? SIZE_MAX : end.read_step;
     while (budget > 0 && end.endpoint->readable() > 0) {
       const Bytes bytes = end.endpoint->peek();
@@ -131,6 +162,7 @@ class World {
     for (int turn = 0; end.endpoint->poll_at(now_) <= now_; ++turn) {
       ASSERT_LT(turn, 100) << end.name << ": poll_at() says now and dispatch() moves nothing";
       end.endpoint->dispatch(now_, [&](const OutSegment& out) {
+        if (refuse_one_in_ > 0 && rng_.below(refuse_one_in_) == 0) return false;
         check(i, out);
         links_[i].push(out, now_);
         return true;
@@ -185,6 +217,7 @@ class World {
   }
 
   Rng rng_;
+  std::uint64_t refuse_one_in_ = 0;
   Time now_ = kStart;
   Link links_[2];
   End ends_[2];
@@ -241,7 +274,9 @@ TEST_P(EndpointPair, DeliversTheSameBytesBothWaysAndFinishes) {
     LinkConfig back = there;
     back.merge = rng.chance(0.5);
     World world(seed, there, back);
-    world.start(random_config(rng), random_config(rng), random_iss(rng), random_iss(rng));
+    world.start(random_config(rng), random_config(rng), random_iss(rng), random_iss(rng),
+                rng.chance(0.3) ? 2 + rng.below(12) : 0);
+    if (rng.chance(0.3)) world.congest_interface(2 + rng.below(10));
     for (int i = 0; i < 2; ++i) {
       End& end = world.end(i);
       end.seed = rng.next();
@@ -251,9 +286,7 @@ TEST_P(EndpointPair, DeliversTheSameBytesBothWaysAndFinishes) {
         end.read_pause = Duration{static_cast<std::int64_t>(rng.below(400'000'000))};
       }
     }
-    ASSERT_TRUE(world.run(12h)) << "the ends hang: client "
-                                << to_string(world.end(0).endpoint->state()) << " wrote "
-                                << world.end(0).written << " read " << world.end(0).read;
+    ASSERT_TRUE(world.run(12h)) << world.describe();
     for (int i = 0; i < 2; ++i) {
       const End& end = world.end(i);
       EXPECT_EQ(to_string(end.endpoint->end_reason()), to_string(EndReason::kNone)) << end.name;

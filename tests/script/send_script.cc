@@ -117,6 +117,21 @@ TEST(SillyWindow, SmallOpeningForLong_UsedAfterTheTimeout) {
   s.expect({seg().seq(1461).len(300)});
 }
 
+TEST(SillyWindow, SmallOpeningForLongButTheInterfaceIsFull_UsedAtTheNextTry) {
+  Script s(plain(), {.window = 1460});
+  s.established().write(4000).expect({seg().len(1460)});
+  s.send(seg().ack(1461).win(300)).quiet();
+  const Time due = s.endpoint().poll_at(s.now());
+  s.endpoint().dispatch(due, [](const OutSegment&) { return false; });
+  EXPECT_LE(s.endpoint().poll_at(due), due);
+  std::size_t octets = 0;
+  s.endpoint().dispatch(due, [&](const OutSegment& out) {
+    octets += out.payload_size;
+    return true;
+  });
+  EXPECT_EQ(octets, 300U);
+}
+
 TEST(SillyWindow, HalfOfTheLargestWindow_Used) {
   Script s(plain(), {.window = 1000});
   s.established().write(4000).expect({seg().len(1000)});

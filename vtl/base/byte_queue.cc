@@ -84,6 +84,7 @@ void ByteQueue::consume(std::size_t n) noexcept {
   }
   chunks_.erase(chunks_.begin(), chunks_.begin() + static_cast<std::ptrdiff_t>(spent));
   head_ = size_ == 0 ? 0 : head_ % ChunkPool::kChunk;
+  if (chunks_.empty() && chunks_.capacity() > 8) std::vector<std::uint8_t*>().swap(chunks_);
 }
 
 std::size_t ByteQueue::spans(std::size_t offset, std::size_t length,

@@ -57,6 +57,8 @@ class ByteQueue {
   /// Copies [offset, offset + out.size()) out.
   void copy(std::size_t offset, MutableBytes out) const noexcept;
   void clear() noexcept;
+  /// Octets that append() takes without a new chunk.
+  [[nodiscard]] std::size_t tail_room() const noexcept { return memory() - head_ - size_; }
   /// Octets of chunk memory held.
   [[nodiscard]] std::size_t memory() const noexcept { return chunks_.size() * ChunkPool::kChunk; }
 

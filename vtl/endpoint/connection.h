@@ -195,6 +195,7 @@ class Connection {
     const auto most = static_cast<std::uint32_t>(config_.max_super_frame);
     return std::max<std::uint32_t>(most - most % mss_, mss_);
   }
+  void announce_window() noexcept;
   void set_mss() noexcept;
   [[nodiscard]] std::uint32_t timestamp(Time now) const noexcept;
 

@@ -195,6 +195,7 @@ void Connection::process_new_ack(const Segment& segment, Time now) {
   const auto acked = static_cast<std::uint32_t>(ack - snd_una_);
   if (fin_queued_ && !fin_acked_ && ack > data_end()) fin_acked_ = true;
   to_send_.consume(std::min<std::size_t>(acked, to_send_.size()));
+  if (config_.pool != nullptr) announce_window();  // the pool may have been what shut it
   snd_una_ = ack;
   snd_nxt_ = max(snd_nxt_, ack);
   rtx_next_ = max(rtx_next_, ack);

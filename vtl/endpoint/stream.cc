@@ -4,22 +4,33 @@
 #include "vtl/endpoint/connection.h"
 
 namespace vtl::endpoint {
+namespace {
+
+// The part of the pool that sending leaves alone: were all of it full of what stalled peers do not
+// take, nobody could receive the acknowledgements and the data that make things move again.
+constexpr std::size_t kReceiveShare = 4;
+
+}  // namespace
+
+void Connection::consume(std::size_t n, Time now) {
+  received_.consume(n);
+  announce_window();
+  settle(now);
+}
 
 // The window is announced when it opens from (nearly) nothing, and when it opened by two segments
 // and by a part of the buffer that is worth a segment of its own; acknowledgements tell the rest.
-void Connection::consume(std::size_t n, Time now) {
-  received_.consume(n);
+void Connection::announce_window() noexcept {
   const bool receiving =
       state_ == State::kEstablished || state_ == State::kFinWait1 || state_ == State::kFinWait2;
   if (!receiving || fin_received_) return;
   const std::int32_t opened = offer_window(false).right - rcv_adv_;
   if (opened <= 0) return;
   const std::int32_t left = rcv_adv_ - rcv_nxt_;
-  const std::int32_t quarter = static_cast<std::int32_t>(config_.receive_buffer / 4);
+  const auto quarter = static_cast<std::int32_t>(config_.receive_buffer / 4);
   const bool starved = left < 2 * offered_mss_;
   const bool worth = opened >= 2 * offered_mss_ && (opened >= quarter || left <= quarter);
   if (starved || worth) ack_now();
-  settle(now);
 }
 
 std::size_t Connection::writable() const noexcept {
@@ -30,8 +41,12 @@ std::size_t Connection::writable() const noexcept {
   const std::size_t held = to_send_.size();
   std::size_t room = config_.send_buffer > held ? config_.send_buffer - held : 0;
   if (config_.pool != nullptr) {
-    const std::size_t free = config_.pool->max_bytes() - config_.pool->bytes_in_use();
-    room = std::min(room, free + (to_send_.memory() > held ? ChunkPool::kChunk : 0));
+    const std::size_t most = config_.pool->max_bytes();
+    const std::size_t bound =
+        most - std::min(most, std::max(most / kReceiveShare, ChunkPool::kChunk));
+    const std::size_t used = config_.pool->bytes_in_use();
+    const std::size_t spare = bound > used ? bound - used : 0;
+    room = std::min(room, spare - spare % ChunkPool::kChunk + to_send_.tail_room());
   }
   return room;
 }

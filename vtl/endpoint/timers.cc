@@ -32,7 +32,7 @@ void Connection::settle(Time now) noexcept {
   } else if (snd_una_ != snd_nxt_) {
     want = Timer::kRetransmission;
   } else if (may_send_data() && (data_end() > snd_nxt_ || fin_unsent()) &&
-             plan_data().reason == Reason::kNone) {
+             (override_due_ || plan_data().reason == Reason::kNone)) {
     want = Timer::kPersist;
   }
   if (want == timer_) return;
