@@ -65,7 +65,7 @@ std::string time(const Json& value) {
 }
 
 void print_status(const Json& status) {
-  fmt::print("running for {}, {} workers\n\n", time(status.at("running_for")),
+  fmt::print("running for {}, workers: {}\n\n", time(status.at("running_for")),
              status.at("workers").get<std::uint64_t>());
   Table interfaces({{"INTERFACE"},
                     {"DEVICE"},

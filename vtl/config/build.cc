@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "vtl/service/bridge/bridge.h"
+#include "vtl/service/flow_observer/flow_observer.h"
 #include "vtl/service/gateway/gateway.h"
 #include "vtl/service/gateway/preface.h"
 #include "vtl/transport/make_transport.h"
@@ -109,6 +110,12 @@ engine::LinkConfig build_link(const LinkConfig& config) {
   out.guest = config.guest;
   out.network = config.network;
   for (const auto& service : config.services) out.services.push_back(build_service(service));
+  if (config.observe_flows) {
+    out.observer = [](std::uint32_t) -> std::unique_ptr<engine::Observer> {
+      static const SystemClock kClock;
+      return std::make_unique<service::FlowObserver>(service::FlowObserverOptions{}, kClock);
+    };
+  }
   return out;
 }
 

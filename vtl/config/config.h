@@ -37,6 +37,7 @@ struct LinkConfig {
   std::string guest;
   std::optional<std::string> network;
   std::vector<ServiceOptions> services;  ///< from guest to network
+  bool observe_flows = true;             ///< list connections that no service has taken
 };
 
 struct ControlConfig {

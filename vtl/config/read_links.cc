@@ -90,6 +90,7 @@ std::vector<LinkConfig> read_links(const Node& node, const Names& names, Diagnos
     }
     read_ends(section, link, names, taken);
     read_services(section, link, names, taken);
+    section.flag("observe_flows", link.observe_flows);
     section.finish();
     links.push_back(std::move(link));
   }

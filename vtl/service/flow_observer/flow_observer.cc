@@ -1,0 +1,148 @@
+#include "vtl/service/flow_observer/flow_observer.h"
+
+#include <fmt/format.h>
+
+#include "vtl/wire/tcp.h"
+
+namespace vtl::service {
+namespace {
+
+constexpr std::size_t kExpiredPerBatch = 4;
+
+std::size_t index(engine::Direction d) {
+  return static_cast<std::size_t>(d);
+}
+
+std::size_t payload_size(const Layout& layout) {
+  return layout.end > layout.payload_offset ? layout.end - layout.payload_offset : 0U;
+}
+
+bool ended(const model::TcpModel& tcp) {
+  const auto over = [&](model::End end) {
+    const auto state = tcp.state(end);
+    return state == model::TcpState::kClosed || state == model::TcpState::kTimeWait;
+  };
+  return over(model::End::kA) && over(model::End::kB);
+}
+
+std::string describe_state(const model::TcpModel& tcp, model::End guest) {
+  const auto near = to_string(tcp.state(guest));
+  const auto far = to_string(tcp.state(other(guest)));
+  return near == far ? std::string(near) : fmt::format("{}/{}", near, far);
+}
+
+}  // namespace
+
+void FlowObserver::observe(engine::Direction direction, std::span<const Packet> frames, Time now) {
+  for (const auto& packet : frames) observe_one(direction, packet, now);
+  flows_.expire(now, options_.idle, kExpiredPerBatch);
+}
+
+void FlowObserver::observe_one(engine::Direction direction, const Packet& packet, Time now) {
+  const auto& layout = packet.layout();
+  const auto key = flow_key(packet.bytes(), layout);
+  if (!key) return;
+  auto found = flows_.find(*key, now);
+  Table::Entry* entry = found.entry;
+  if (entry == nullptr) {
+    entry = flows_.insert(*key, begin(direction, packet, now), now);
+    if (entry == nullptr) return;
+  }
+  follow(entry->value, direction, packet, now);
+  entry->value.octets[index(direction)] += payload_size(layout);
+}
+
+FlowObserver::Flow FlowObserver::begin(engine::Direction direction, const Packet& packet,
+                                       Time now) {
+  Flow flow;
+  flow.first = direction;
+  flow.began = now;
+  const auto& layout = packet.layout();
+  if (layout.transport != TransportKind::kTcp) return flow;
+  const auto segment = wire::TcpView::parse(
+      packet.bytes().subspan(layout.transport_offset, layout.end - layout.transport_offset));
+  flow.answer_first = segment && segment->flags().syn() && segment->flags().ack();
+  return flow;
+}
+
+void FlowObserver::follow(Flow& flow, engine::Direction direction, const Packet& packet, Time now) {
+  const auto& layout = packet.layout();
+  if (layout.transport != TransportKind::kTcp) return;
+  const bool super_frame = packet.meta().gso.is_super();
+  auto sync = model::Sync::kAdvanced;
+  if (flow.model) sync = flow.model->sync(packet.bytes(), super_frame);
+  if (!flow.model || sync == model::Sync::kNewConnection) {
+    auto fresh = model::TcpModel::initialise(packet.bytes(), super_frame);
+    if (!fresh) return;  // a reset of a connection that was not seen
+    if (flow.model) flow = begin(direction, packet, now);
+    flow.first = direction;
+    flow.model = *fresh;
+    sync = model::Sync::kAdvanced;
+  }
+  if (followed(sync)) time_segment(flow, direction, sync, payload_size(layout), now);
+}
+
+void FlowObserver::time_segment(Flow& flow, engine::Direction direction, model::Sync sync,
+                                std::size_t payload, Time now) {
+  const auto from = direction == flow.first ? model::End::kA : model::End::kB;
+  const auto& tcp = *flow.model;
+
+  Timed& mine = flow.timed[index(direction)];
+  if (sync == model::Sync::kRepeated && payload > 0) {
+    mine.running = false;
+  } else if (!mine.running && (payload > 0 || tcp.state(from) == model::TcpState::kSynSent ||
+                               tcp.state(from) == model::TcpState::kSynReceived)) {
+    mine = {.end = tcp.next(from), .passed = now, .running = true};
+  }
+
+  const auto back = opposite(direction);
+  Timed& theirs = flow.timed[index(back)];
+  if (theirs.running && tcp.acknowledged(from) >= theirs.end) {
+    theirs.running = false;
+    auto& rtt = flow.rtt[index(back)];
+    const Duration sample = now - theirs.passed;
+    rtt = rtt ? *rtt + (sample - *rtt) / 8 : sample;
+  }
+}
+
+std::optional<engine::FlowInfo> FlowObserver::describe(const Table::Entry& entry, Time now) const {
+  const Flow& flow = entry.value;
+  const Duration silent = now - entry.used;
+  engine::FlowInfo info;
+  if (flow.model) {
+    if (ended(*flow.model) && silent > kLinger) return std::nullopt;
+    const auto guest = flow.first == engine::Direction::kOutbound ? model::End::kA : model::End::kB;
+    info.state = describe_state(*flow.model, guest);
+  } else {
+    const bool udp = entry.key.protocol == wire::IpProtocol::kUdp;
+    if (udp && silent > options_.udp_listed) return std::nullopt;
+    info.state = udp ? "open" : "closed";
+  }
+  info.key = flow.answer_first ? entry.key.reversed() : entry.key;
+  info.bytes_out = flow.octets[index(engine::Direction::kOutbound)];
+  info.bytes_in = flow.octets[index(engine::Direction::kInbound)];
+  info.rtt_network = flow.rtt[index(engine::Direction::kOutbound)];
+  info.rtt_guest = flow.rtt[index(engine::Direction::kInbound)];
+  info.transform = "no (bridged)";
+  info.age = now - flow.began;
+  return info;
+}
+
+void FlowObserver::list_flows(std::vector<engine::FlowInfo>& out) const {
+  const Time now = clock_.now();
+  flows_.for_each([&](const Table::Entry& entry) {
+    if (auto info = describe(entry, now)) out.push_back(std::move(*info));
+  });
+}
+
+void FlowObserver::list_metrics(std::vector<engine::ServiceMetric>& out) const {
+  const auto& counters = flows_.counters();
+  const auto add = [&](const char* name, const char* help, const Counter& value, bool counter) {
+    out.push_back({name, help, static_cast<double>(value.value()), counter});
+  };
+  add("flows", "Flows that are followed now.", counters.flows, false);
+  add("flows_evicted_total", "Flows forgotten because the table was full.", counters.evicted, true);
+  add("flows_expired_total", "Flows forgotten because they were silent.", counters.expired, true);
+}
+
+}  // namespace vtl::service

@@ -1,0 +1,81 @@
+// FlowObserver: the connections that pass a link as they are, for `vtl flows`.
+//
+// What: follows every TCP connection (by its model: state of both ends, octets, round-trip time to
+//   each side) and every UDP flow at the link's network edge. It changes nothing and drops nothing.
+//   What a gateway has taken does not pass there; the gateway lists that itself.
+// Configuration: `observe_flows` of the link, default true. It costs one table look-up and, for
+// TCP,
+//   one look at the header per frame (a super-frame is one).
+// Round-trip time: from a segment's passing to the acknowledgement of its last octet passing back,
+//   smoothed by 1/8 as RFC 6298 section 2 does; delayed acknowledgements are part of it, segments
+//   sent again are not measured (Karn's rule). One segment a direction is timed at a time.
+// Limits: max_flows; beyond it the flow that was silent for longest is forgotten (counted evicted).
+//   A flow silent for longer than `idle` is forgotten too. A TCP connection that has ended is
+//   listed for kLinger, a UDP flow for udp_listed after its last frame.
+// Counters: flows, flows_evicted_total, flows_expired_total.
+//
+// Thread rule: as engine::Observer; the clock may be read from any thread.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "vtl/base/time.h"
+#include "vtl/engine/flow_table.h"
+#include "vtl/engine/link.h"
+#include "vtl/model/tcp_model.h"
+
+namespace vtl::service {
+
+struct FlowObserverOptions {
+  std::size_t max_flows = 65536;  ///< on each worker; about 300 octets each
+  Duration idle = 150min;         ///< more than a keep-alive's usual interval of two hours
+  Duration udp_listed = 3min;
+};
+
+class FlowObserver final : public engine::Observer {
+ public:
+  static constexpr Duration kLinger = 10s;
+
+  /// `clock` tells the listing's "now"; it must outlive the observer.
+  FlowObserver(const FlowObserverOptions& options, const ClockSource& clock)
+      : options_(options), clock_(clock), flows_(options.max_flows) {}
+
+  void observe(engine::Direction direction, std::span<const Packet> frames, Time now) override;
+  void list_flows(std::vector<engine::FlowInfo>& out) const override;
+  void list_metrics(std::vector<engine::ServiceMetric>& out) const override;
+
+ private:
+  // A segment on its way, timed until its acknowledgement passes.
+  struct Timed {
+    wire::SeqNum end;
+    Time passed{};
+    bool running = false;
+  };
+  struct Flow {
+    std::optional<model::TcpModel> model;
+    engine::Direction first{};  // the direction of the frame that began it: from A, for the model
+    bool answer_first = false;  // that frame was an answer: the opener is the other end
+    Time began{};
+    std::array<std::uint64_t, 2> octets{};         // by direction
+    std::array<Timed, 2> timed{};                  // by the direction of the segment
+    std::array<std::optional<Duration>, 2> rtt{};  // by the same: to the side it goes to
+  };
+  using Table = engine::FlowTable<Flow>;
+
+  void observe_one(engine::Direction direction, const Packet& packet, Time now);
+  [[nodiscard]] static Flow begin(engine::Direction direction, const Packet& packet, Time now);
+  static void follow(Flow& flow, engine::Direction direction, const Packet& packet, Time now);
+  static void time_segment(Flow& flow, engine::Direction direction, model::Sync sync,
+                           std::size_t payload, Time now);
+  [[nodiscard]] std::optional<engine::FlowInfo> describe(const Table::Entry& entry, Time now) const;
+
+  const FlowObserverOptions options_;
+  const ClockSource& clock_;
+  Table flows_;
+};
+
+}  // namespace vtl::service
