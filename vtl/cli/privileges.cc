@@ -95,7 +95,8 @@ Outcome<void> change_user(const std::string& user) {
 
 Outcome<void> limit_to(RunningRights rights) {
   return keep_only((rights.net_admin ? bits({CAP_NET_ADMIN}) : 0) |
-                   (rights.bind_service ? bits({CAP_NET_BIND_SERVICE}) : 0));
+                   (rights.bind_service ? bits({CAP_NET_BIND_SERVICE}) : 0) |
+                   (rights.change_user ? bits({CAP_SETUID, CAP_SETGID}) : 0));
 }
 
 }  // namespace vtl::cli

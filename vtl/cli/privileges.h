@@ -23,6 +23,8 @@ struct RunningRights {
   bool net_admin = false;
   /// CAP_NET_BIND_SERVICE: listening for a peer on a port below 1024, perhaps again.
   bool bind_service = false;
+  /// Until change_user(): the C library ends the process when a thread may not follow it.
+  bool change_user = false;
 };
 
 /// On the main thread, before any other exists. `changes_user`: change_user() will be called.

@@ -81,11 +81,11 @@ RunningRights rights_of(const config::Config& config) {
 // interfaces take, and the threads that a transport's library makes never have it.
 void limit_before_transports(engine::EngineConfig& description, const config::Config& config) {
   for (auto& peer : description.peers) {
-    peer.open = [open = std::move(peer.open), user = config.user.has_value(),
-                 rights = rights_of(config)](
+    auto rights = rights_of(config);
+    rights.change_user = config.user.has_value();
+    peer.open = [open = std::move(peer.open), rights](
                     Reactor& reactor,
                     std::uint32_t workers) -> Outcome<std::unique_ptr<transport::Transport>> {
-      if (user) keep_over_user_change();
       if (auto limited = limit_to(rights); !limited) return std::unexpected(limited.error());
       return open(reactor, workers);
     };
@@ -126,18 +126,25 @@ std::string summary(const config::Config& config) {
                      config.workers == 1 ? "" : "s");
 }
 
+// The threads of the control surfaces need none. A change of the user takes them away by itself,
+// and must be possible on every thread until then.
+void give_up_all_rights() {
+  if (auto limited = limit_to({}); !limited) log::warn("{}", limited.error().message);
+}
+
 int run_until_signal(engine::Engine& engine, const config::Config& config) {
   const sigset_t signals = ending_signals();
   control::EngineSource source(engine, [] { kill(getpid(), SIGTERM); });
   std::unique_ptr<control::Server> server;
   std::unique_ptr<control::MetricsServer> metrics;
+  const std::function<void()> on_thread = config.user ? +[] {} : give_up_all_rights;
   if (!config.control.socket.empty()) {
-    auto started = control::Server::start(config.control.socket, source);
+    auto started = control::Server::start(config.control.socket, source, on_thread);
     if (!started) return failed(started.error().message);
     server = std::move(*started);
   }
   if (config.control.metrics) {
-    auto started = control::MetricsServer::start(*config.control.metrics, source);
+    auto started = control::MetricsServer::start(*config.control.metrics, source, on_thread);
     if (!started) return failed(started.error().message);
     metrics = std::move(*started);
   }

@@ -35,8 +35,8 @@ MetricsServer::~MetricsServer() {
   http_->thread.join();
 }
 
-Outcome<std::unique_ptr<MetricsServer>> MetricsServer::start(const wire::SocketAddress& address,
-                                                             Source& source) {
+Outcome<std::unique_ptr<MetricsServer>> MetricsServer::start(
+    const wire::SocketAddress& address, Source& source, const std::function<void()>& on_thread) {
   std::unique_ptr<MetricsServer> out(new MetricsServer());
   auto& server = out->http_->server;
   server.new_task_queue = [] { return new httplib::ThreadPool(kThreads); };
@@ -64,7 +64,8 @@ Outcome<std::unique_ptr<MetricsServer>> MetricsServer::start(const wire::SocketA
                             to_string(address), errno == 0 ? "refused" : std::strerror(errno)));
   }
   out->port_ = wire::Port(static_cast<std::uint16_t>(port));
-  out->http_->thread = std::thread([http = out->http_.get()] {
+  out->http_->thread = std::thread([http = out->http_.get(), on_thread] {
+    on_thread();
     http->server.listen_after_bind();
     http->ended.store(true);
   });

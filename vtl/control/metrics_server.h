@@ -6,6 +6,7 @@
 // Thread rule: made and destroyed on one thread; the source is called on the server's threads.
 #pragma once
 
+#include <functional>
 #include <memory>
 
 #include "vtl/base/result.h"
@@ -16,9 +17,11 @@ namespace vtl::control {
 
 class MetricsServer {
  public:
-  /// Port 0: any free one, see port(). The source must outlive the server.
+  /// Port 0: any free one, see port(). The source must outlive the server. `on_thread` is what the
+  /// server's first thread does first, which makes the others.
   [[nodiscard]] static Outcome<std::unique_ptr<MetricsServer>> start(
-      const wire::SocketAddress& address, Source& source);
+      const wire::SocketAddress& address, Source& source,
+      const std::function<void()>& on_thread = [] {});
   ~MetricsServer();
   MetricsServer(const MetricsServer&) = delete;
   MetricsServer& operator=(const MetricsServer&) = delete;

@@ -46,12 +46,16 @@ struct Connection {
 
 class Server::Loop {
  public:
-  Loop(std::string path, Descriptor listener, Descriptor wake, Source& source)
+  Loop(std::string path, Descriptor listener, Descriptor wake, Source& source,
+       const std::function<void()>& on_thread)
       : path_(std::move(path)),
         listener_(std::move(listener)),
         wake_(std::move(wake)),
         source_(source),
-        thread_([this] { run(); }) {}
+        thread_([this, on_thread] {
+          on_thread();
+          run();
+        }) {}
 
   ~Loop() {
     const std::uint64_t one = 1;
@@ -189,13 +193,14 @@ class Server::Loop {
 Server::Server(std::unique_ptr<Loop> loop) : loop_(std::move(loop)) {}
 Server::~Server() = default;
 
-Outcome<std::unique_ptr<Server>> Server::start(const std::string& path, Source& source) {
+Outcome<std::unique_ptr<Server>> Server::start(const std::string& path, Source& source,
+                                               const std::function<void()>& on_thread) {
   auto listener = listen_local(path);
   if (!listener) return std::unexpected(listener.error());
   Descriptor wake(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!wake) return fail(fmt::format("control socket {}: {}", path, std::strerror(errno)));
-  return std::unique_ptr<Server>(
-      new Server(std::make_unique<Loop>(path, std::move(*listener), std::move(wake), source)));
+  return std::unique_ptr<Server>(new Server(
+      std::make_unique<Loop>(path, std::move(*listener), std::move(wake), source, on_thread)));
 }
 
 }  // namespace vtl::control

@@ -11,6 +11,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -25,9 +26,10 @@ class Server {
   static constexpr std::size_t kMaxConnections = 16;
   static constexpr Duration kRequestTime = 10s;
 
-  /// Listens at `path`. The source must outlive the server.
-  [[nodiscard]] static Outcome<std::unique_ptr<Server>> start(const std::string& path,
-                                                              Source& source);
+  /// Listens at `path`. The source must outlive the server. `on_thread` is what the server's thread
+  /// does first: giving up rights.
+  [[nodiscard]] static Outcome<std::unique_ptr<Server>> start(
+      const std::string& path, Source& source, const std::function<void()>& on_thread = [] {});
   /// Ends the thread and every connection, and removes the socket.
   ~Server();
   Server(const Server&) = delete;

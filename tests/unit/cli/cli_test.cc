@@ -265,10 +265,41 @@ TEST_F(Cli, WithoutARunningVtlAQuestionIsAFailureThatSaysWhatToDo) {
   EXPECT_THAT(status.said, HasSubstr("start one with: vtl run FILE"));
 }
 
-TEST_F(Cli, RightsThatRunningDoesNotNeedAreGivenUp) {
+// Each thread of the process, as /proc tells of it.
+std::vector<std::string> threads_of(pid_t pid) {
+  std::vector<std::string> out;
+  for (const auto& task :
+       std::filesystem::directory_iterator("/proc/" + std::to_string(pid) + "/task")) {
+    std::ifstream status(task.path() / "status");
+    out.emplace_back(std::istreambuf_iterator<char>(status), std::istreambuf_iterator<char>());
+  }
+  return out;
+}
+
+// A peer that is never there: its transport has threads of its own.
+constexpr const char* kPeer =
+    "peers: { p: { address: 127.0.0.1, port: 9, key: 0123456789abcdef } }\n";
+
+// CAP_NET_ADMIN and CAP_NET_BIND_SERVICE, or nothing.
+const auto kFewRights = testing::AllOf(
+    HasSubstr("NoNewPrivs:\t1"),
+    testing::AnyOf(HasSubstr("CapPrm:\t0000000000001400"), HasSubstr("CapPrm:\t0000000000000000")));
+
+TEST_F(Cli, EveryThreadGivesUpTheRightsThatRunningDoesNotNeed) {
+  Child run({"vtl", "run", write_config(kPeer)});
+  ASSERT_TRUE(run.wait_for("running")) << run.said();
+  EXPECT_EQ(ask("status").code, 0);
+  const auto threads = threads_of(run.pid());
+  EXPECT_GE(threads.size(), 3U) << "main, a worker, the control socket's";
+  EXPECT_THAT(threads, testing::Each(kFewRights));
+  run.signal(SIGTERM);
+  EXPECT_EQ(run.finish(), 0) << run.said();
+}
+
+TEST_F(Cli, AConfiguredUserIsThatOfEveryThread) {
   // A process that has changed its user may not be traced, which the leak checker does at the end.
   setenv("ASAN_OPTIONS", "detect_leaks=0", 1);
-  Child run({"vtl", "run", write_config("user: nobody\n")});
+  Child run({"vtl", "run", write_config(kPeer + std::string("user: nobody\n"))});
   unsetenv("ASAN_OPTIONS");
   if (geteuid() != 0) {
     EXPECT_EQ(run.finish(), 1);
@@ -276,19 +307,9 @@ TEST_F(Cli, RightsThatRunningDoesNotNeedAreGivenUp) {
     return;
   }
   ASSERT_TRUE(run.wait_for("running")) << run.said();
-  // CAP_NET_ADMIN alone is left, on every thread, under the configured user.
-  std::size_t threads = 0;
-  for (const auto& task :
-       std::filesystem::directory_iterator("/proc/" + std::to_string(run.pid()) + "/task")) {
-    std::ifstream status(task.path() / "status");
-    const std::string text((std::istreambuf_iterator<char>(status)), {});
-    EXPECT_THAT(text, HasSubstr("NoNewPrivs:\t1"));
-    EXPECT_EQ(text.find("Uid:\t0"), std::string::npos) << text;
-    EXPECT_THAT(text, testing::AnyOf(HasSubstr("CapPrm:\t0000000000001000"),
-                                     HasSubstr("CapPrm:\t0000000000000000")));
-    ++threads;
-  }
-  EXPECT_GE(threads, 2U);
+  const auto threads = threads_of(run.pid());
+  EXPECT_THAT(threads, testing::Each(kFewRights));
+  EXPECT_THAT(threads, testing::Each(testing::Not(HasSubstr("Uid:\t0"))));
   run.signal(SIGTERM);
   EXPECT_EQ(run.finish(), 0) << run.said();
 }

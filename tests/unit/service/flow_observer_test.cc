@@ -103,7 +103,7 @@ TEST_F(FlowObserverTest, AConnectionFirstSeenAtItsAnswerKnowsItsOpener) {
 TEST_F(FlowObserverTest, HalfCloseNamesBothStatesAndTheEndIsListedForAWhile) {
   handshake();
   say(End::kA, {.flags = kFin});
-  say(End::kB, {});
+  say(End::kB, {.acknowledge_all = true});
   EXPECT_EQ(flows().front().state, "fin-wait-2/close-wait");
   say(End::kB, {.flags = kRst});
   EXPECT_EQ(flows().front().state, "closed");
