@@ -129,7 +129,7 @@ Sync follow(TcpEnd& sender, TcpEnd& receiver, const wire::TcpFields& segment,
     const Sync judged = judge_second_syn(sender, receiver, segment.seq, end);
     if (judged != Sync::kRepeated || !flags.ack()) return judged;
   }
-  if (was_reset(sender, receiver)) return Sync::kOutOfWindow;
+  if (was_reset(sender, receiver)) return Sync::kRepeated;  // it crossed the reset on its way
   if (known && receiver.has(TcpEnd::kAckKnown) && !flags.syn() && end > receiver.limit + 1) {
     return Sync::kOutOfWindow;  // one octet beyond is a zero-window probe
   }

@@ -41,7 +41,8 @@ enum class TcpState : std::uint8_t {
 /// What sync() made of a segment.
 enum class Sync : std::uint8_t {
   kAdvanced,       ///< of the connection, and it told something new
-  kRepeated,       ///< of the connection, but old: a retransmission, a duplicate, or overtaken
+  kRepeated,       ///< of the connection, but old: a retransmission, a duplicate, or overtaken by
+                   ///< another segment (a reset, for one)
   kOutOfWindow,    ///< beyond the window, or beyond the end's own FIN: nothing was changed
   kBadAck,         ///< acknowledges what was never sent: nothing was changed
   kNewConnection,  ///< a SYN on an ended connection, or with another ISN: make a new model
