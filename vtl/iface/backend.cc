@@ -50,7 +50,8 @@ std::size_t Backend::write(std::span<Packet> batch) {
       } else {
         dropped(next, cut.error());
       }
-      if (!flush_segments()) return done;
+      // The segments are the interface's own by now: the frame is done with, sent or not.
+      if (!flush_segments()) return done + 1;
     }
     ++done;
   }
