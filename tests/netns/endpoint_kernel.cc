@@ -152,6 +152,7 @@ class Kernel {
 
   static Config config() {
     Config out;
+    out.offer_sack = true;
     out.receive_buffer = out.send_buffer = std::size_t{1} << 20;
     return out;
   }

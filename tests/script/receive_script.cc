@@ -151,6 +151,64 @@ TEST(Reassembly, TextBeyondAKnownFin_NotTaken) {
   s.state(State::kCloseWait);
 }
 
+TEST(Reassembly, GapWhileDataWaitsToGo_DuplicateAckComesWithoutData) {
+  Script s;
+  s.established().write("answer");
+  s.send(seg().seq(6).data("world").ack(1))
+      .expect({ack(1).len(0), seg().seq(1).data("answer").ack(1)});
+}
+
+Config sacking() {
+  Config config = plain();
+  config.offer_sack = true;
+  return config;
+}
+
+TEST(Sack, Gap_BlockOfWhatLiesBeyond) {
+  Script s(sacking(), {.sack = true});
+  s.established();
+  s.send(seg().seq(6).data("world")).expect({ack(1).sack({{6, 11}})});
+  s.send(seg().seq(1).data("hello")).expect({ack(11).sack({})});
+}
+
+TEST(Sack, SeveralGaps_TheLatestBlockFirst) {
+  Script s(sacking(), {.sack = true});
+  s.established();
+  s.send(seg().seq(20).data("dd")).expect({ack(1).sack({{20, 22}})});
+  s.send(seg().seq(5).data("aa")).expect({ack(1).sack({{5, 7}, {20, 22}})});
+  s.send(seg().seq(10).data("bb")).expect({ack(1).sack({{10, 12}, {5, 7}, {20, 22}})});
+  s.send(seg().seq(22).data("ee")).expect({ack(1).sack({{20, 24}, {5, 7}, {10, 12}})});
+  s.send(seg().seq(30).data("ff")).expect({ack(1).sack({{30, 32}, {5, 7}, {10, 12}, {20, 24}})});
+  s.send(seg().seq(40).data("gg")).expect({ack(1).sack({{40, 42}, {5, 7}, {10, 12}, {20, 24}})});
+}
+
+TEST(Sack, WithTimestamps_ThreeBlocks) {
+  Config config = sacking();
+  config.offer_timestamps = true;
+  Script s(config, {.stamps = true, .sack = true});
+  s.established();
+  for (std::uint32_t i = 1; i <= 5; ++i) s.send(seg().seq(10 * i).data("x")).swallow();
+  s.send(seg().seq(60).data("x")).expect({ack(1).sack({{60, 61}, {10, 11}, {20, 21}})});
+}
+
+TEST(Sack, SuperFrameBeyondAGap_OneAckTellsAll) {
+  Script s(sacking(), {.sack = true});
+  s.established();
+  s.send(seg().seq(1461).len(14600).pieces(10)).expect({ack(1).sack({{1461, 16061}})});
+}
+
+TEST(Sack, PeerDidNotPermit_NoBlocks) {
+  Script s(sacking());
+  s.established();
+  s.send(seg().seq(6).data("world")).expect({ack(1).sack({})});
+}
+
+TEST(Sack, NotOffered_NoBlocks) {
+  Script s(plain(), {.sack = true});
+  s.established();
+  s.send(seg().seq(6).data("world")).expect({ack(1).sack({})});
+}
+
 TEST(Acknowledging, First16Segments_AtOnce) {
   Script s;
   s.established();

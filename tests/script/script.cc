@@ -153,6 +153,7 @@ Segment Script::build(const Seg& want, std::string& data) {
   if (h.flags.syn()) {
     h.options.mss = want.mss_ ? want.mss_ : peer_.mss;
     h.options.window_scale = want.scale_ ? want.scale_ : peer_.scale;
+    h.options.sack_permitted = peer_.sack;
   }
   if (want.stamps_) {
     h.options.timestamps = want.stamps_;
@@ -247,6 +248,14 @@ void Script::match(const Seg& want, const Sent& got, std::size_t index) const {
   }
   if (want.has_stamps_) {
     EXPECT_EQ(h.options.timestamps.has_value(), *want.has_stamps_);
+  }
+  if (want.sack_) {
+    std::vector<std::pair<std::uint32_t, std::uint32_t>> blocks;
+    for (std::size_t b = 0; b < h.options.sack_count; ++b) {
+      blocks.emplace_back(static_cast<std::uint32_t>(h.options.sack[b].left - peer_iss_),
+                          static_cast<std::uint32_t>(h.options.sack[b].right - peer_iss_));
+    }
+    EXPECT_EQ(blocks, *want.sack_) << "SACK blocks";
   }
   if (want.retransmission_) {
     EXPECT_EQ(got.retransmission, *want.retransmission_);

@@ -29,6 +29,7 @@ struct Seg {
   std::optional<std::uint8_t> scale_;
   std::optional<wire::TcpTimestamps> stamps_;
   std::optional<std::uint16_t> pieces_;  // wire segments of a super-frame
+  std::optional<std::vector<std::pair<std::uint32_t, std::uint32_t>>> sack_;
   std::optional<bool> has_stamps_, has_mss_, has_scale_, retransmission_;
 
   Seg&& seq(std::uint32_t v) && {
@@ -72,6 +73,11 @@ struct Seg {
     pieces_ = v;
     return std::move(*this);
   }
+  /// Exactly these blocks, relative as ack is.
+  Seg&& sack(std::vector<std::pair<std::uint32_t, std::uint32_t>> blocks) && {
+    sack_ = std::move(blocks);
+    return std::move(*this);
+  }
   Seg&& no_stamps() && {
     has_stamps_ = false;
     return std::move(*this);
@@ -106,6 +112,7 @@ struct Peer {
   std::optional<std::uint16_t> mss = 1460;
   std::optional<std::uint8_t> scale = std::nullopt;
   bool stamps = false;
+  bool sack = false;
   std::uint16_t window = 64240;  ///< as on the wire
 };
 

@@ -174,6 +174,7 @@ class Connection {
   [[nodiscard]] wire::TcpFields header_for(const Plan& plan, const WindowOffer& offer,
                                            Time now) const;
   void add_syn_options(wire::TcpOptions& options) const noexcept;
+  void add_sack_blocks(wire::TcpOptions& options) const noexcept;
   [[nodiscard]] WindowOffer offer_window(bool syn) const noexcept;
   [[nodiscard]] std::size_t receive_room() const noexcept;
   [[nodiscard]] wire::SeqNum acceptable_seq() const noexcept;
@@ -224,6 +225,7 @@ class Connection {
   // Negotiated
   wire::TcpOptions peer_options_;
   bool timestamps_ = false;
+  bool sack_ = false;  // we tell the peer what lies beyond a gap
   std::uint8_t send_scale_ = 0;
   std::uint8_t receive_scale_ = 0;
   std::uint16_t offered_mss_;
@@ -242,6 +244,7 @@ class Connection {
   wire::SeqNum irs_, rcv_nxt_, rcv_adv_, last_ack_sent_;
   std::uint16_t peer_segment_ = kDefaultMss;  // the largest the peer sent
   bool fin_received_ = false;
+  wire::SeqNum latest_gap_seq_;              // of the last segment that came out of order
   std::optional<wire::SeqNum> pending_fin_;  // a FIN beyond a gap
   ReceiveBuffer received_;
 

@@ -63,6 +63,8 @@ struct Config {
   std::uint8_t window_scale = 7;  ///< offered; 0..14
   bool offer_window_scale = true;
   bool offer_timestamps = true;
+  /// RFC 2018, as a receiver: the peer is told what lies beyond a gap. The peer's own blocks are
+  /// not yet used.
   bool offer_sack = false;
   std::size_t receive_buffer = std::size_t{1}
                                << 20;              ///< octets, bound of unread + out-of-order data

@@ -111,6 +111,7 @@ void Connection::learn_syn(const Segment& syn, Time now) {
     ts_recent_ = header.options.timestamps->value;
     ts_recent_at_ = now;
   }
+  sack_ = config_.offer_sack && header.options.sack_permitted;
   const bool scaled = config_.offer_window_scale && header.options.window_scale.has_value();
   send_scale_ = scaled ? std::min(*header.options.window_scale, kMaxWindowScale) : std::uint8_t{0};
   receive_scale_ = scaled ? config_.window_scale : std::uint8_t{0};

@@ -277,11 +277,12 @@ std::size_t Connection::process_payload(const Segment& segment, Time now) {
   stats_.bytes_in += grown;
   if (offset > 0) {
     ++stats_.out_of_order;
-    ack_now();
-    // Its parts, had they come one by one, would each have caused a duplicate acknowledgement;
-    // the peer's fast retransmit counts on three.
-    extra_acks_ =
-        static_cast<std::uint8_t>(std::clamp<int>(segment.segments, 1, kDuplicateAckThreshold) - 1);
+    latest_gap_seq_ = begin;
+    // Its parts, had they come one by one, would each have caused a duplicate acknowledgement; a
+    // peer without SACK counts on three for its fast retransmit.
+    extra_acks_ = sack_ ? std::uint8_t{1}
+                        : static_cast<std::uint8_t>(
+                              std::clamp<int>(segment.segments, 1, kDuplicateAckThreshold));
   } else if (had_gaps || grown < text.size()) {
     ack_now();
   } else {

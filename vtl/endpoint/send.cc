@@ -1,8 +1,8 @@
 // What to send: next() names one segment and the reason, dispatch() sends until there is none.
 //
-// Order: resets, SYN, what is lost, new data, FIN, probes, and last a bare acknowledgement, for
-// every other segment carries it already. Silly windows (RFC 9293 section 3.8.6.2), Nagle and the
-// size of super-frames are decided in sendable().
+// Order: resets, SYN, duplicate acknowledgements, what is lost, new data, FIN, probes, and last a
+// bare acknowledgement, for every other segment carries it already. Silly windows (RFC 9293
+// section 3.8.6.2), Nagle and the size of super-frames are decided in sendable().
 #include <algorithm>
 #include <array>
 #include <cassert>
@@ -31,12 +31,14 @@ Plan Connection::next() const noexcept {
   if (state_ == State::kClosed || held_) return {};
   if (syn_due_) return {Reason::kSyn, iss_};
   if (synchronized()) {
+    // A duplicate acknowledgement counts for the peer only when it comes without data.
+    if (extra_acks_ > 0) return {Reason::kAck, acceptable_seq()};
     if (Plan plan = plan_retransmission(); plan.reason != Reason::kNone) return plan;
     if (Plan plan = plan_data(); plan.reason != Reason::kNone) return plan;
     if (Plan plan = plan_probe(); plan.reason != Reason::kNone) return plan;
     if (keep_alive_due_) return {Reason::kKeepAlive, snd_nxt_ - 1};
   }
-  if (ack_due_ == AckDue::kNow || extra_acks_ > 0) return {Reason::kAck, acceptable_seq()};
+  if (ack_due_ == AckDue::kNow) return {Reason::kAck, acceptable_seq()};
   return {};
 }
 
@@ -110,7 +112,7 @@ bool Connection::transmit(const Plan& plan, Time now, Emit emit) {
   if (header.flags.ack() && !header.flags.rst()) {
     last_ack_sent_ = header.ack;
     rcv_adv_ = max(rcv_adv_, offer.right);
-    if (plan.reason == Reason::kAck && ack_due_ != AckDue::kNow && extra_acks_ > 0) --extra_acks_;
+    if (plan.reason == Reason::kAck && extra_acks_ > 0) --extra_acks_;
     ack_due_ = AckDue::kNo;
     ack_at_ = kNever;
   }
@@ -211,7 +213,32 @@ wire::TcpFields Connection::header_for(const Plan& plan, const WindowOffer& offe
   if (timestamps_ || offering) {
     header.options.timestamps = wire::TcpTimestamps{timestamp(now), timestamps_ ? ts_recent_ : 0};
   }
+  if (sack_ && plan.length == 0 && synchronized()) add_sack_blocks(header.options);
   return header;
+}
+
+// RFC 2018 section 4: the block of the segment that came last, then the others from the front on.
+// Only segments without payload carry them: the others have no room to spare.
+void Connection::add_sack_blocks(wire::TcpOptions& options) const noexcept {
+  const std::size_t most = timestamps_ ? 3 : wire::TcpOptions::kMaxSackBlocks;
+  const std::size_t ranges = received_.range_count();
+  const auto add = [&](ReceiveBuffer::Range range) {
+    options.sack[options.sack_count++] = {rcv_nxt_ + static_cast<std::uint32_t>(range.begin),
+                                          rcv_nxt_ + static_cast<std::uint32_t>(range.end)};
+  };
+  std::size_t latest = ranges;
+  for (std::size_t i = 0; i < ranges; ++i) {
+    const ReceiveBuffer::Range range = received_.range(i);
+    if (in_window(latest_gap_seq_, rcv_nxt_ + static_cast<std::uint32_t>(range.begin),
+                  static_cast<std::uint32_t>(range.end - range.begin))) {
+      latest = i;
+      add(range);
+      break;
+    }
+  }
+  for (std::size_t i = 0; i < ranges && options.sack_count < most; ++i) {
+    if (i != latest) add(received_.range(i));
+  }
 }
 
 void Connection::add_syn_options(wire::TcpOptions& options) const noexcept {
