@@ -103,8 +103,9 @@ bool take_ack(TcpEnd& sender, const TcpEnd& receiver, const wire::TcpFields& seg
   const std::uint16_t window =
       syn ? static_cast<std::uint16_t>(segment.window >> window_shift(sender, receiver).value_or(0))
           : segment.window;
-  const bool changed = fresh && window != sender.window;
-  if (fresh) sender.window = window;
+  const bool current = fresh || advanced;  // a new acknowledgement brings its own window
+  const bool changed = current && window != sender.window;
+  if (current) sender.window = window;
   return advanced || changed;
 }
 

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "vtl/wire/flow_key.h"
+#include "vtl/wire/format.h"
 #include "vtl/wire/seq.h"
 
 namespace vtl::wire {
@@ -98,6 +99,14 @@ TEST(FlowKey, PrintsWithItsVlan) {
   EXPECT_EQ(to_string(k), "tcp 192.0.2.1:4000 > 198.51.100.2:80");
   k.vlan = 7;
   EXPECT_EQ(to_string(k.reversed()), "tcp 198.51.100.2:80 > 192.0.2.1:4000 vlan 7");
+}
+
+TEST(FlowKey, FormatsThroughFmt) {
+  const FlowKey k = key("192.0.2.1:4000", "[2001:db8::2]:80");
+  EXPECT_EQ(fmt::format("{} {} {} {:>10}", k, k.source, k.destination.address,
+                        *Ipv4Address::parse("192.0.2.1")),
+            "tcp 192.0.2.1:4000 > [2001:db8::2]:80 192.0.2.1:4000 2001:db8::2  192.0.2.1");
+  EXPECT_EQ(fmt::format("{}", MacAddress::broadcast()), "ff:ff:ff:ff:ff:ff");
 }
 
 TEST(SeqNum, ComparesAcrossTheWrap) {
