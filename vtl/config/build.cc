@@ -109,7 +109,11 @@ engine::LinkConfig build_link(const LinkConfig& config) {
   out.name = config.name;
   out.guest = config.guest;
   out.network = config.network;
-  for (const auto& service : config.services) out.services.push_back(build_service(service));
+  for (const auto& service : config.services) {
+    out.services.push_back(build_service(service));
+    // One line has one rate: it is not to be had once per worker.
+    if (std::holds_alternative<service::ImpairConfig>(service)) out.many_workers = false;
+  }
   if (config.observe_flows) {
     out.observer = [](std::uint32_t) -> std::unique_ptr<engine::Observer> {
       static const SystemClock kClock;

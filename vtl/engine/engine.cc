@@ -78,7 +78,7 @@ Outcome<void> Engine::build() {
     auto worker = Worker::create(i, config_.worker);
     if (!worker) return std::unexpected(worker.error());
     shares_.push_back(std::make_unique<Share>(config_, *placement_, std::move(*worker), seed));
-    shares_.back()->make_services();
+    if (auto made = shares_.back()->make_services(); !made) return made;
   }
   for (auto& share : shares_) {
     if (auto started = share->worker->start(); !started) return started;

@@ -93,7 +93,7 @@ class Service {
 };
 
 /// Makes the instances of one configured service, one per worker. Called before the workers run, on
-/// the control thread; it must be safe to call several times.
+/// the control thread; it must be safe to call several times. Null when it cannot: start() fails.
 using ServiceFactory = std::function<std::unique_ptr<Service>(std::uint32_t worker)>;
 
 }  // namespace vtl::engine

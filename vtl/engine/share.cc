@@ -14,14 +14,19 @@ Engine::Share::Share(const EngineConfig& c, const Placement& p, std::unique_ptr<
   made_.resize(config.links.size());
 }
 
-void Engine::Share::make_services() {
+Outcome<void> Engine::Share::make_services() {
   for (std::size_t i = 0; i < config.links.size(); ++i) {
     if (!runs(placement.links[i])) continue;
     for (const auto& factory : config.links[i].services) {
       made_[i].services.push_back(factory(worker->worker()));
+      if (made_[i].services.back() == nullptr) {
+        return fail(fmt::format("link '{}': its service {} could not be made", config.links[i].name,
+                                made_[i].services.size()));
+      }
     }
     if (config.links[i].observer) made_[i].observer = config.links[i].observer(worker->worker());
   }
+  return {};
 }
 
 Outcome<void> Engine::Share::open_interface(std::size_t i) {

@@ -20,7 +20,7 @@ struct Engine::Share {
         std::uint64_t seed);
 
   /// Makes the services, on the control thread.
-  void make_services();
+  [[nodiscard]] Outcome<void> make_services();
   [[nodiscard]] Outcome<void> open();
   void start();
   /// Asks all services to stop; `done` once they have.

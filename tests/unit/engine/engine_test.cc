@@ -152,11 +152,20 @@ TEST_F(EngineTest, PeerThatDoesNotOpen_IsNamed) {
   EXPECT_EQ(result.error().message, "peer 'siteb': port 9000 is in use");
 }
 
+TEST_F(EngineTest, ServiceThatCannotBeMade_IsAnErrorOfItsLink) {
+  Engine engine;
+  auto config = bridge();
+  config.links[0].services = {[](std::uint32_t) { return std::unique_ptr<Service>(); }};
+  const auto result = engine.start(std::move(config));
+  ASSERT_FALSE(result);
+  EXPECT_EQ(result.error().message, "link 'l': its service 1 could not be made");
+  EXPECT_EQ(guest_.by_worker[0].opened, 0);
+}
+
 TEST_F(EngineTest, WorkerThatCannotBeBound_LeavesNothing) {
   Engine engine;
   auto config = bridge();
   config.worker.cpu = 1023;
-  std::atomic<int> destroyed{0};
   ASSERT_FALSE(engine.start(std::move(config)));
   EXPECT_EQ(guest_.by_worker[0].opened, 0);
 }
