@@ -2,11 +2,13 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <filesystem>
 
 #include "bench/bridge_bench.h"
 #include "bench/frames.h"
 #include "bench/options.h"
 #include "bench/table.h"
+#include "bench/wan_bench.h"
 #include "lab/sandbox.h"
 
 namespace vtl::bench {
@@ -42,6 +44,24 @@ int run_bridge(BenchOptions options) {
   return tell(*results, bridge_table(*results, look_of(stdout)), options);
 }
 
+/// STEM of the plot: what was asked for, or the JSON file's name without its end.
+std::string plot_stem(const BenchOptions& options) {
+  if (!options.plot_stem.empty()) return options.plot_stem;
+  return std::filesystem::path(options.json_file).replace_extension().string();
+}
+
+int run_wan(const BenchOptions& options) {
+  lab::enter_sandbox();
+  const auto results = run_wan_bench(options);
+  if (!results) return failed(results.error());
+  const int code = tell(*results, wan_table(*results, look_of(stdout)), options);
+  const std::string stem = plot_stem(options);
+  if (stem.empty()) return code;
+  if (auto drawn = write_plot(wan_plot(*results), stem); !drawn) return failed(drawn.error());
+  fmt::print("plot: {0}.svg {0}.png\n", stem);
+  return code;
+}
+
 int send(const FrameRun& run) {
   const auto report = send_frames(run);
   if (!report) return failed(report.error());
@@ -66,6 +86,19 @@ int run(int argc, char** argv) {
   bridge->add_option("--frames", options.frames, "small frames a case")
       ->check(CLI::Range(1000U, 100'000'000U));
 
+  CLI::App* wan = app.add_subcommand("wan", "bandwidth against latency, with and without loss");
+  add_common(*wan, options, wan_cases());
+  wan->add_option("--rate", options.rate_mbit, "of the path, Mbit/s")
+      ->check(CLI::Range(1, 10'000))
+      ->capture_default_str();
+  wan->add_option("--rtt", options.rtts_ms, "round trips, ms; default 0 10 30 60 120 240")
+      ->check(CLI::Range(0, 2000));
+  wan->add_option("--loss", options.losses_percent,
+                  "of each direction's frames, percent; default 0 0.1")
+      ->check(CLI::Range(0.0, 50.0));
+  wan->add_option("--plot", options.plot_stem,
+                  "write STEM.svg and STEM.png; default: the name of the JSON file");
+
   // What the bridge experiment runs on its hosts.
   CLI::App* sender = app.add_subcommand("send-frames")->group("");
   sender->add_option("server", frames.server)->required();
@@ -78,6 +111,11 @@ int run(int argc, char** argv) {
     if (options.quick && bridge->count("--seconds") == 0) options.seconds = 1;
     if (options.quick && bridge->count("--frames") == 0) options.frames = 60'000;
     code = run_bridge(options);
+  });
+  wan->callback([&] {
+    if (options.quick && wan->count("--seconds") == 0) options.seconds = 1;
+    if (options.quick && wan->count("--rtt") == 0) options.rtts_ms = {10, 60};
+    code = run_wan(options);
   });
   sender->callback([&] { code = send(frames); });
   receiver->callback([&] { code = receive(frames.port); });

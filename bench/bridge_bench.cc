@@ -9,6 +9,7 @@
 #include "bench/traffic.h"
 #include "bench/vtl_host.h"
 #include "lab/lab.h"
+#include "lab/vtl_program.h"
 
 namespace vtl::bench {
 namespace {
@@ -42,7 +43,7 @@ Outcome<void> join_kernel(Scene& scene) {
 }
 
 Outcome<void> join_vtl(Scene& scene, const BridgeSettings& settings, const char* name) {
-  auto process = run_vtl(*scene.middle, name, bridge_config(settings));
+  auto process = lab::start_vtl(*scene.middle, bridge_config(settings), {.name = name});
   if (!process) return std::unexpected(process.error());
   scene.programs.push_back(std::move(*process));
   return {};

@@ -5,12 +5,14 @@
 #include <array>
 
 #include "bench/path_scene.h"
+#include "lab/capture.h"
 
 namespace vtl::bench {
 namespace {
 
 constexpr const char* kPlain = "plain";
 constexpr const char* kVtl = "vtl-udt";
+constexpr int kSnapLength = 192;  // the headers, with every option
 
 struct Demo {
   Bench bench;
@@ -20,20 +22,17 @@ struct Demo {
 };
 
 /// Captures on both sides of a VTL: what the guest speaks, and what crosses the WAN.
-Outcome<std::vector<lab::Process>> start_captures(const std::string& folder, PathScene& scene) {
-  std::vector<lab::Process> captures;
+Outcome<std::vector<lab::Capture>> start_captures(const std::string& folder, PathScene& scene) {
+  std::vector<lab::Capture> captures;
   if (folder.empty()) return captures;
-  for (const auto& [host, name] : {std::pair{&scene.topology().host_a(), "hostA"},
-                                   std::pair{&scene.topology().host_b(), "hostB"}})
-    for (const auto& [device, side] : {std::pair{"guest0", "guest-side"},
-                                       std::pair{"wan0", "wan-side"}}) {
-      const std::string file = fmt::format("{}/{}-{}.pcap", folder, name, side);
-      auto capture = host->start({.argv = {"tcpdump", "-n", "-U", "-Z", "root", "-B", "16384", "-s",
-                                           "160", "-i", device, "-w", file},
-                                  .name = fmt::format("capture-{}", device)});
+  for (lab::Host* host : {&scene.topology().host_a(), &scene.topology().host_b()})
+    for (const auto& [device, side] :
+         {std::pair{"guest0", "guest-side"}, std::pair{"wan0", "wan-side"}}) {
+      auto capture =
+          lab::Capture::start(*host, device,
+                              {.file = fmt::format("{}/{}-{}.pcap", folder, host->name(), side),
+                               .snap_length = kSnapLength});
       if (!capture) return std::unexpected(capture.error());
-      if (auto ready = capture->wait_for_line("listening on", 10s); !ready)
-        return std::unexpected(ready.error());
       captures.push_back(std::move(*capture));
     }
   return captures;
@@ -47,11 +46,12 @@ Outcome<void> run_case(Demo& demo, PathScene& scene, const char* name, const cha
   for (const bool reverse : {false, true}) {
     demo.bench.progress.begin(
         fmt::format("{}, {}", label, reverse ? "server to client" : "client to server"));
-    const auto measured = measure(
-        demo.bench, {scene.topology().client(), scene.topology().server(),
-                     {.server = scene.topology().server_address(), .reverse = reverse,
-                      .seconds = demo.options.seconds},
-                     scene.wan()});
+    const auto measured = measure(demo.bench, {scene.topology().client(),
+                                               scene.topology().server(),
+                                               {.server = scene.topology().server_address(),
+                                                .reverse = reverse,
+                                                .seconds = demo.options.seconds},
+                                               scene.wan()});
     if (!measured) return fail(fmt::format("{}: {}", label, measured.error().message));
     demo.results.add(name, reverse ? "throughput-reverse" : "throughput", "bit/s",
                      measured->report.bits_per_second, point);
@@ -84,8 +84,12 @@ Outcome<void> run_vtl_udt(Demo& demo) {
   if (!captures) return std::unexpected(captures.error());
   demo.bench.progress.end(fmt::format("ping takes {:.1f} ms", *round_trip));
   if (auto done = run_case(demo, *scene, kVtl, "VTL over UDT"); !done) return done;
-  for (lab::Process& capture : *captures)
-    if (auto stopped = capture.stop(); !stopped) return std::unexpected(stopped.error());
+  for (lab::Capture& capture : *captures) {
+    const lab::CaptureResult kept = capture.stop();
+    demo.bench.progress.say(
+        fmt::format("       {}: {} frames{}", kept.file.string(), kept.frames,
+                    kept.dropped > 0 ? fmt::format(", {} missed", kept.dropped) : ""));
+  }
   return scene->stop_gateways();
 }
 
@@ -94,7 +98,8 @@ void add_ratios(Demo& demo) {
   for (const char* metric : {"throughput", "throughput-reverse", "cpu-per-gb"}) {
     const auto plain = demo.results.value(kPlain, metric, point);
     const auto vtl = demo.results.value(kVtl, metric, point);
-    if (plain && vtl && *plain > 0) demo.results.add("ratio", metric, "ratio", *vtl / *plain, point);
+    if (plain && vtl && *plain > 0)
+      demo.results.add("ratio", metric, "ratio", *vtl / *plain, point);
   }
 }
 
@@ -109,10 +114,10 @@ Outcome<Results> run_demo(const DemoOptions& options) {
   results.set("seconds", std::to_string(options.seconds));
   results.set("program", "iperf3, 1 stream");
   Progress progress(stderr, 6);
-  progress.say(fmt::format(
-      "VTL demo: iperf3, unmodified, across {}, {} ms round trip, {} % loss; {}",
-      bit_rate(options.rate_mbit * 1e6), options.rtt_ms, options.loss_percent,
-      rough_time(4 * (options.seconds + 1) + 6)));
+  progress.say(
+      fmt::format("VTL demo: iperf3, unmodified, across {}, {} ms round trip, {} % loss; {}",
+                  bit_rate(options.rate_mbit * 1e6), options.rtt_ms, options.loss_percent,
+                  rough_time(4 * (options.seconds + 1) + 6)));
   auto meter = CpuMeter::calibrate(1s);
   if (!meter) return std::unexpected(meter.error());
   Demo demo{{progress, *meter}, options, path, results};

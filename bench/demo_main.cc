@@ -33,7 +33,6 @@ int demo(DemoOptions options) {
   const auto results = run_demo(options);
   if (!results) return failed(results.error());
   fmt::print("\n{}", demo_table(*results, look_of(stdout)));
-  if (!options.pcap_folder.empty()) fmt::print("captures: {}\n", options.pcap_folder);
   if (options.json_file.empty()) return 0;
   const auto written = results->write_json(options.json_file);
   return written ? 0 : failed(written.error());

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <charconv>
 
+#include "lab/vtl_program.h"
+
 namespace vtl::bench {
 namespace {
 
@@ -14,14 +16,14 @@ constexpr Duration kPathBound = 15s;
 
 Outcome<PathScene> PathScene::create(const PathSettings& path, Hosts hosts) {
   // The hosts' own kernels carry VTL's transport: their windows must not be what limits it.
-  auto topology = lab::Topology::create(
-      {.mtu = path.mtu, .host_tcp = lab::TcpSettings::raised(path.window())});
+  auto topology =
+      lab::Topology::create({.mtu = path.mtu, .host_tcp = lab::TcpSettings::raised(path.window())});
   if (!topology) return std::unexpected(topology.error());
   if (hosts == Hosts::kKernelBridge)
     for (lab::Host* host : {&topology->host_a(), &topology->host_b()})
       if (auto joined = topology->bridge_with_kernel(*host); !joined)
         return std::unexpected(joined.error());
-  auto wan = run_vtl(topology->wan(), "wan", wan_config(path));
+  auto wan = lab::start_vtl(topology->wan(), wan_config(path), {.name = "impair"});
   if (!wan) return std::unexpected(wan.error());
   PathScene scene(path, std::move(*topology), std::move(*wan));
   lab::Topology& built = scene.topology_;
@@ -41,8 +43,9 @@ Outcome<void> PathScene::start_gateways(Carrier carrier) {
   const std::string& a = topology_.host_a_address();
   const std::string& b = topology_.host_b_address();
   for (const bool near : {false, true}) {
-    auto process = run_vtl(near ? topology_.host_a() : topology_.host_b(), "gateway",
-                           gateway_config(carrier, path_, near ? a : b, near ? b : a));
+    auto process = lab::start_vtl(near ? topology_.host_a() : topology_.host_b(),
+                                  gateway_config(carrier, path_, near ? a : b, near ? b : a),
+                                  {.name = "gateway"});
     if (!process) return std::unexpected(process.error());
     gateways_.push_back(std::move(*process));
   }
@@ -52,8 +55,8 @@ Outcome<void> PathScene::start_gateways(Carrier carrier) {
 Outcome<void> PathScene::stop_gateways() {
   for (lab::Process& process : gateways_) {
     if (!process.running())
-      return fail(fmt::format("{} ended before it was told to: {}", process.name(),
-                              process.errors()));
+      return fail(
+          fmt::format("{} ended before it was told to: {}", process.name(), process.errors()));
     if (auto exit = process.stop(); !exit) return std::unexpected(exit.error());
   }
   gateways_.clear();

@@ -1,161 +1,167 @@
-// raw_udt: the UDT library alone, one stream from a client to a server, as the measure of what
-// VTL's streams over UDT may cost.
+// vtl-raw-udt: the UDT library and nothing else, one stream from a sender to a receiver.
 //
-//   raw_udt server ADDRESS:PORT            receives one stream, prints one line of JSON, ends
-//   raw_udt client ADDRESS:PORT --seconds 10 | --bytes N
+//   vtl-raw-udt receive ADDRESS PORT SECONDS WINDOW
+//   vtl-raw-udt send    ADDRESS PORT SECONDS WINDOW
 //
-// Both print {"role", "bytes", "seconds", "bit_per_second", "cpu_seconds"}. The client's bytes are
-// those that the server has acknowledged, its time ends with the last of them; the server's time is
-// from the first octet to the last. --buffer sets the library's buffers and the window,
-// --udp-buffer the kernel's.
+// ADDRESS is where the receiver listens, WINDOW the octets in flight at most. The sender sends for
+// SECONDS. The receiver counts what its program reads in the SECONDS after the first octet and
+// prints "octets seconds"; it gives up when no sender comes within 20 s. Sockets are set as VTL
+// sets its own, kernel buffers too, so that the comparison is of what stands above the library.
+#include <arpa/inet.h>
 #include <fmt/format.h>
-#include <sys/resource.h>
+#include <poll.h>
+#include <sys/socket.h>
 #include <udt/udt.h>
+#include <unistd.h>
 
-#include <CLI/CLI.hpp>
-#include <algorithm>
+#include <charconv>
 #include <chrono>
-#include <cstdint>
+#include <cstring>
+#include <optional>
 #include <string>
-#include <thread>
+#include <string_view>
 #include <vector>
-
-#include "vtl/transport/socket_address.h"
 
 namespace {
 
 using Clock = std::chrono::steady_clock;
+using Seconds = std::chrono::duration<double>;
 
-struct Settings {
-  std::string address;
-  double seconds = 10;
-  std::int64_t bytes = 0;
-  int buffer = 16 << 20;
-  int udp_buffer = 8 << 20;
-  int mss = 1500;
-};
+constexpr int kMss = 1500;
+constexpr int kPayload = kMss - 44;  // IPv4, UDP and UDT headers, as the library counts them
+constexpr int kKernelBuffer = 8 << 20;
+constexpr std::size_t kPiece = 256 << 10;
+constexpr auto kPatience = std::chrono::seconds(20);
 
-struct Measured {
-  std::int64_t bytes = 0;
+struct Options {
+  sockaddr_in address{};
   double seconds = 0;
+  int window = 0;
 };
 
-double cpu_seconds() {
-  rusage usage{};
-  ::getrusage(RUSAGE_SELF, &usage);
-  return static_cast<double>(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
-         static_cast<double>(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
+[[noreturn]] void die(std::string_view what, std::string_view why) {
+  fmt::print(stderr, "vtl-raw-udt: {}: {}\n", what, why);
+  std::exit(1);
 }
 
-double since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
+[[noreturn]] void die_of_udt(std::string_view what) {
+  die(what, UDT::getlasterror().getErrorMessage());
 }
 
-[[noreturn]] void stop(const std::string& what) {
-  fmt::print(stderr, "raw_udt: {}: {}\n", what, UDT::getlasterror_desc());
-  std::_Exit(1);
+sockaddr* generic(sockaddr_in& address) {
+  return reinterpret_cast<sockaddr*>(&address);
 }
 
-template <class T>
-void set(UDTSOCKET u, UDT::SOCKOPT option, T value) {
-  if (UDT::setsockopt(u, 0, option, &value, sizeof value) == UDT::ERROR)
-    stop("cannot set an option");
+void set(UDTSOCKET socket, UDT::SOCKOPT option, int value) {
+  if (UDT::setsockopt(socket, 0, option, &value, sizeof value) == UDT::ERROR)
+    die_of_udt("setsockopt");
 }
 
-UDTSOCKET make_socket(const Settings& s, int family) {
-  const UDTSOCKET u = UDT::socket(family, SOCK_STREAM, 0);
-  if (u == UDT::INVALID_SOCK) stop("no socket");
-  set(u, UDT_MSS, s.mss);
-  set(u, UDT_FC, std::max(256, s.buffer / (s.mss - 28) + 1));
-  set(u, UDT_SNDBUF, s.buffer);
-  set(u, UDT_RCVBUF, s.buffer);
-  set(u, UDP_SNDBUF, s.udp_buffer);
-  set(u, UDP_RCVBUF, s.udp_buffer);
-  return u;
+/// A UDT socket on a UDP socket of ours, whose kernel buffers may be forced above the limit.
+UDTSOCKET make_socket(const Options& options, const sockaddr_in* listen_on) {
+  const int udp = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (udp < 0) die("socket", std::strerror(errno));
+  for (const auto& [forced, plain] :
+       {std::pair{SO_SNDBUFFORCE, SO_SNDBUF}, std::pair{SO_RCVBUFFORCE, SO_RCVBUF}})
+    if (setsockopt(udp, SOL_SOCKET, forced, &kKernelBuffer, sizeof kKernelBuffer) != 0)
+      setsockopt(udp, SOL_SOCKET, plain, &kKernelBuffer, sizeof kKernelBuffer);
+  sockaddr_in own{};
+  own.sin_family = AF_INET;
+  if (listen_on != nullptr) own = *listen_on;
+  if (bind(udp, generic(own), sizeof own) != 0) die("bind", std::strerror(errno));
+
+  const UDTSOCKET socket = UDT::socket(AF_INET, SOCK_STREAM, 0);
+  if (socket == UDT::INVALID_SOCK) die_of_udt("socket");
+  set(socket, UDT_MSS, kMss);
+  set(socket, UDT_FC, options.window / kPayload);
+  set(socket, UDT_SNDBUF, options.window);
+  set(socket, UDT_RCVBUF, options.window);
+  set(socket, UDP_SNDBUF, kKernelBuffer);
+  set(socket, UDP_RCVBUF, kKernelBuffer);
+  if (UDT::bind2(socket, udp) == UDT::ERROR) die_of_udt("bind");
+  return socket;
 }
 
-Measured serve(const Settings& s, const vtl::transport::SystemAddress& address) {
-  const UDTSOCKET listener = make_socket(s, address.family());
-  if (UDT::bind(listener, address.data(), static_cast<int>(address.size())) == UDT::ERROR ||
-      UDT::listen(listener, 1) == UDT::ERROR)
-    stop("cannot listen on " + s.address);
-  vtl::transport::SystemAddress from;
-  int size = static_cast<int>(vtl::transport::SystemAddress::kCapacity);
-  const UDTSOCKET u = UDT::accept(listener, from.data(), &size);
-  if (u == UDT::INVALID_SOCK) stop("cannot accept");
-  std::vector<char> block(1 << 20);
-  Measured m;
-  Clock::time_point first, last;
-  while (true) {
-    const int n = UDT::recv(u, block.data(), static_cast<int>(block.size()), 0);
-    if (n == UDT::ERROR) break;  // the client has closed
-    last = Clock::now();
-    if (m.bytes == 0) first = last;
-    m.bytes += n;
+int send(Options& options) {
+  const UDTSOCKET socket = make_socket(options, nullptr);
+  if (UDT::connect(socket, generic(options.address), sizeof options.address) == UDT::ERROR)
+    die_of_udt("connect");
+  const std::vector<char> piece(kPiece, 'v');
+  const auto end = Clock::now() + Seconds(options.seconds);
+  while (Clock::now() < end)
+    if (UDT::send(socket, piece.data(), kPiece, 0) == UDT::ERROR) break;  // the receiver has enough
+  // What is still on the way does not count: the receiver's clock began later than ours.
+  linger none{1, 0};
+  UDT::setsockopt(socket, 0, UDT_LINGER, &none, sizeof none);
+  UDT::close(socket);
+  return 0;
+}
+
+/// Accepts one sender.
+UDTSOCKET accept_one(UDTSOCKET listener) {
+  set(listener, UDT_RCVSYN, 0);
+  for (const auto end = Clock::now() + kPatience; Clock::now() < end;) {
+    const UDTSOCKET socket = UDT::accept(listener, nullptr, nullptr);
+    if (socket != UDT::INVALID_SOCK) return socket;
+    if (UDT::getlasterror().getErrorCode() != UDT::ERRORINFO::EASYNCRCV) die_of_udt("accept");
+    poll(nullptr, 0, 5);
   }
-  m.seconds = std::chrono::duration<double>(last - first).count();
-  UDT::close(u);
+  die("accept", "no sender came");
+}
+
+int receive(Options& options) {
+  const UDTSOCKET listener = make_socket(options, &options.address);
+  if (UDT::listen(listener, 1) == UDT::ERROR) die_of_udt("listen");
+  fmt::print("listening\n");
+  std::fflush(stdout);
+  const UDTSOCKET socket = accept_one(listener);
+  set(socket, UDT_RCVSYN, 1);
+  set(socket, UDT_RCVTIMEO, 5000);
+  std::vector<char> piece(kPiece);
+  std::optional<Clock::time_point> first;
+  double octets = 0;
+  Seconds span{0};
+  while (span.count() < options.seconds) {
+    const int n = UDT::recv(socket, piece.data(), kPiece, 0);
+    if (n <= 0) break;
+    if (!first) first = Clock::now();
+    octets += n;
+    span = Clock::now() - *first;
+  }
+  if (span.count() <= 0) die("receive", "nothing came");
+  fmt::print("{:.0f} {:.6f}\n", octets, span.count());
+  std::fflush(stdout);
+  UDT::close(socket);
   UDT::close(listener);
-  return m;
+  return 0;
 }
 
-Measured send(const Settings& s, const vtl::transport::SystemAddress& address) {
-  const UDTSOCKET u = make_socket(s, address.family());
-  if (UDT::connect(u, address.data(), static_cast<int>(address.size())) == UDT::ERROR)
-    stop("cannot connect to " + s.address);
-  const std::vector<char> block(1 << 20, 'v');
-  const auto start = Clock::now();
-  Measured m;
-  while (s.bytes > 0 ? m.bytes < s.bytes : since(start) < s.seconds) {
-    const std::int64_t left = s.bytes > 0 ? s.bytes - m.bytes : std::ssize(block);
-    const int n = UDT::send(u, block.data(),
-                            static_cast<int>(std::min<std::int64_t>(left, std::ssize(block))), 0);
-    if (n == UDT::ERROR) stop("cannot send");
-    m.bytes += n;
-  }
-  int packets = 1;
-  int size = sizeof packets;
-  while (packets > 0 && UDT::getsockopt(u, 0, UDT_SNDDATA, &packets, &size) != UDT::ERROR)
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  m.seconds = since(start);
-  UDT::close(u);
-  return m;
+template <class Number>
+void read_number(std::string_view text, Number& out) {
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), out);
+  if (error != std::errc() || end != text.data() + text.size() || out <= 0)
+    die(text, "not a number above 0");
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  Settings s;
-  CLI::App app{"The UDT library alone: one stream, measured"};
-  app.require_subcommand(1);
-  CLI::App* server = app.add_subcommand("server", "receives one stream");
-  CLI::App* client = app.add_subcommand("client", "sends one stream");
-  for (CLI::App* each : {server, client}) {
-    each->add_option("address", s.address, "ADDRESS:PORT")->required();
-    each->add_option("--buffer", s.buffer, "octets of the library's buffers")
-        ->check(CLI::Range(65536, 1 << 30));
-    each->add_option("--udp-buffer", s.udp_buffer, "octets of the kernel's buffers")
-        ->check(CLI::Range(65536, 1 << 28));
-    each->add_option("--mss", s.mss, "octets of one IP packet")->check(CLI::Range(576, 9000));
+  const std::vector<std::string> words(argv + 1, argv + argc);
+  if (words.size() != 5 || (words[0] != "send" && words[0] != "receive")) {
+    fmt::print(stderr, "usage: vtl-raw-udt send|receive ADDRESS PORT SECONDS WINDOW\n");
+    return 2;
   }
-  client->add_option("--seconds", s.seconds, "for how long to send");
-  client->add_option("--bytes", s.bytes, "how much to send, instead of --seconds");
-  CLI11_PARSE(app, argc, argv);
-
-  const auto parsed = vtl::wire::SocketAddress::parse(s.address);
-  if (!parsed) {
-    fmt::print(stderr, "raw_udt: '{}' is not ADDRESS:PORT\n", s.address);
-    return 1;
-  }
+  Options options;
+  int port = 0;
+  options.address.sin_family = AF_INET;
+  if (inet_pton(AF_INET, words[1].c_str(), &options.address.sin_addr) != 1)
+    die(words[1], "no IPv4 address");
+  read_number(words[2], port);
+  read_number(words[3], options.seconds);
+  read_number(words[4], options.window);
+  options.address.sin_port = htons(static_cast<std::uint16_t>(port));
   UDT::startup();
-  const vtl::transport::SystemAddress address(*parsed);
-  const bool is_server = server->parsed();
-  const Measured m = is_server ? serve(s, address) : send(s, address);
-  fmt::print(
-      R"({{"role": "{}", "bytes": {}, "seconds": {:.6f}, "bit_per_second": {:.0f}, "cpu_seconds": {:.3f}}})"
-      "\n",
-      is_server ? "server" : "client", m.bytes, m.seconds,
-      m.seconds > 0 ? static_cast<double>(m.bytes) * 8 / m.seconds : 0.0, cpu_seconds());
+  const int code = words[0] == "send" ? send(options) : receive(options);
   UDT::cleanup();
-  return 0;
+  return code;
 }

@@ -7,12 +7,9 @@
 #include <array>
 #include <climits>
 
-#include "bench/results.h"
-
 namespace vtl::bench {
 namespace {
 
-constexpr Duration kStartBound = 15s;
 constexpr const char* kKey = "the experiments' own key, of no worth elsewhere";
 
 std::string two_devices(const std::string& type, const std::string& guest,
@@ -83,25 +80,6 @@ std::filesystem::path own_program() {
   std::array<char, PATH_MAX> path{};
   const ssize_t length = readlink("/proc/self/exe", path.data(), path.size() - 1);
   return length > 0 ? std::filesystem::path(path.data()) : std::filesystem::path();
-}
-
-Outcome<std::filesystem::path> vtl_program() {
-  const std::filesystem::path program = own_program().parent_path() / "vtl";
-  if (std::filesystem::exists(program)) return program;
-  return fail(fmt::format("there is no {}; build it: ./dev build release", program.string()));
-}
-
-Outcome<lab::Process> run_vtl(const lab::Host& host, const std::string& name,
-                              const std::string& config) {
-  const auto program = vtl_program();
-  if (!program) return std::unexpected(program.error());
-  const std::filesystem::path file = host.folder() / fmt::format("{}-{}.yaml", host.name(), name);
-  if (auto written = write_file(file, config); !written) return std::unexpected(written.error());
-  auto process = host.start({.argv = {program->string(), "run", file.string()}, .name = name});
-  if (!process) return process;
-  if (auto ready = process->wait_for_line("running", kStartBound); !ready)
-    return std::unexpected(ready.error());
-  return process;
 }
 
 }  // namespace vtl::bench

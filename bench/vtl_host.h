@@ -1,13 +1,10 @@
-// VTL on the lab's hosts: the configurations that the experiments run, and `vtl run` with them.
+// VTL on the lab's hosts: the configurations that the experiments run.
 //
-// Thread rule: one thread.
+// Thread rule: any thread.
 #pragma once
 
 #include <filesystem>
-#include <optional>
 #include <string>
-
-#include "lab/host.h"
 
 namespace vtl::bench {
 
@@ -42,13 +39,7 @@ enum class Carrier : std::uint8_t { kUdt, kTcpBbr };
 [[nodiscard]] std::string gateway_config(Carrier carrier, const PathSettings& path,
                                          const std::string& local, const std::string& remote);
 
-/// Where the `vtl` program is: beside this program.
-[[nodiscard]] Outcome<std::filesystem::path> vtl_program();
 /// Path of this very program.
 [[nodiscard]] std::filesystem::path own_program();
-
-/// Runs `vtl run` with `config` in the host, and waits until it is running.
-[[nodiscard]] Outcome<lab::Process> run_vtl(const lab::Host& host, const std::string& name,
-                                            const std::string& config);
 
 }  // namespace vtl::bench

@@ -7,7 +7,7 @@
 #include <optional>
 
 #include "bench/path_scene.h"
-#include "bench/raw_udt.h"
+#include "bench/raw_udt_case.h"
 
 namespace vtl::bench {
 namespace {
@@ -57,18 +57,18 @@ void record(Run& run, const Case& which, const PathScene& scene, const Measured&
 
 Outcome<Measured> measure_guests(Run& run, PathScene& scene) {
   lab::Topology& topology = scene.topology();
-  return measure(run.bench,
-                 {topology.client(), topology.server(),
-                  {.server = topology.server_address(), .seconds = run.options.seconds},
-                  scene.wan()});
+  return measure(run.bench, {topology.client(),
+                             topology.server(),
+                             {.server = topology.server_address(), .seconds = run.options.seconds},
+                             scene.wan()});
 }
 
 Outcome<Measured> measure_case(Run& run, PathScene& scene, const Case& which) {
   switch (which.kind) {
     case Kind::kPlainTcp: {
-      const auto settings = which.tuned ? lab::TcpSettings::raised(scene.path().window(),
-                                                                   which.congestion)
-                                        : lab::TcpSettings::stock();
+      const auto settings = which.tuned
+                                ? lab::TcpSettings::raised(scene.path().window(), which.congestion)
+                                : lab::TcpSettings::stock();
       if (auto set = scene.set_guest_tcp(settings); !set) return std::unexpected(set.error());
       return measure_guests(run, scene);
     }
@@ -116,11 +116,12 @@ Outcome<std::vector<const Case*>> choose_cases(const BenchOptions& options, Resu
   const bool bbr = has_bbr(**host);
   std::vector<const Case*> cases;
   for (const Case& which : kCases) {
-    if (!options.cases.empty() && std::ranges::find(options.cases, which.name) == options.cases.end())
+    if (!options.cases.empty() &&
+        std::ranges::find(options.cases, which.name) == options.cases.end())
       continue;
     if (which.needs_bbr() && !bbr)
-      results.note(fmt::format("{} is left out: this kernel has no bbr (modprobe tcp_bbr)",
-                               which.name));
+      results.note(
+          fmt::format("{} is left out: this kernel has no bbr (modprobe tcp_bbr)", which.name));
     else
       cases.push_back(&which);
   }
@@ -141,10 +142,10 @@ std::vector<PathSettings> choose_points(const BenchOptions& options) {
 std::vector<PathPoint> points_of(const Results& results) {
   std::vector<PathPoint> points;
   for (const Row& row : results.rows())
-    if (row.path && std::ranges::find(points, *row.path) == points.end()) points.push_back(*row.path);
-  std::ranges::sort(points, {}, [](const PathPoint& point) {
-    return std::pair(point.loss, point.rtt_ms);
-  });
+    if (row.path && std::ranges::find(points, *row.path) == points.end())
+      points.push_back(*row.path);
+  std::ranges::sort(points, {},
+                    [](const PathPoint& point) { return std::pair(point.loss, point.rtt_ms); });
   return points;
 }
 
