@@ -25,6 +25,13 @@ struct Scene {
   lab::Host* middle = nullptr;
   lab::Host* server = nullptr;
   std::vector<lab::Process> programs;
+
+  /// What runs in the middle.
+  [[nodiscard]] Programs subject() {
+    Programs list;
+    for (lab::Process& program : programs) list.push_back(&program);
+    return list;
+  }
 };
 
 struct Case {
@@ -115,8 +122,8 @@ Outcome<void> build(Scene& scene, const Case& which) {
   return wait_for_ping(*scene.client, kServer, 10s);
 }
 
-Outcome<void> measure_tcp(Bench& bench, const Scene& scene, const Case& which,
-                          const TcpMetric& metric, int seconds, Results& results) {
+Outcome<void> measure_tcp(Bench& bench, Scene& scene, const Case& which, const TcpMetric& metric,
+                          int seconds, Results& results) {
   bench.progress.begin(fmt::format("{}, {}", which.name, metric.label));
   const auto measured = measure(bench, {*scene.client,
                                         *scene.server,
@@ -132,8 +139,8 @@ Outcome<void> measure_tcp(Bench& bench, const Scene& scene, const Case& which,
   return {};
 }
 
-Outcome<void> measure_frames(Bench& bench, const Scene& scene, const Case& which,
-                             std::uint32_t count, Results& results) {
+Outcome<void> measure_frames(Bench& bench, Scene& scene, const Case& which, std::uint32_t count,
+                             Results& results) {
   bench.progress.begin(fmt::format("{}, {} small frames", which.name, count));
   const std::string self = own_program().string();
   const std::string port = std::to_string(kFramePort);
@@ -141,7 +148,8 @@ Outcome<void> measure_frames(Bench& bench, const Scene& scene, const Case& which
   if (!receiver) return std::unexpected(receiver.error());
   if (auto bound = receiver->wait_for_port(lab::Protocol::kUdp, kFramePort, 5s); !bound)
     return bound;
-  auto stretch = CpuStretch::begin(bench.cpu);
+  auto stretch = CpuStretch::begin(bench.cpu, {}, scene.subject());
+  if (stretch) stretch->add_subject(*receiver);
   if (!stretch) return std::unexpected(stretch.error());
   auto sender = scene.client->run(
       {.argv = {self, "send-frames", kServer, port, std::to_string(count)}, .name = "frames"},
@@ -196,7 +204,7 @@ Outcome<Results> run_bridge_bench(const BenchOptions& options) {
   progress.say(
       fmt::format("bench bridge: {} measurements, {}", steps,
                   rough_time(seconds_of_case * static_cast<double>(cases) * options.repeat)));
-  auto meter = CpuMeter::calibrate(options.quick ? 500ms : 2s);
+  auto meter = calibrate_cpu(progress, results, options.quick ? 500ms : 2s);
   if (!meter) return std::unexpected(meter.error());
   Bench bench{progress, *meter};
   for (int i = 0; i < options.repeat; ++i)

@@ -64,4 +64,13 @@ Outcome<double> CpuMeter::busy_seconds() const {
   return std::max(0.0, seconds_of(*busy - busy_at_start_) - idle);
 }
 
+std::string CpuMeter::warning() const {
+  if (idle_rate_ < 0.1) return {};
+  return fmt::format(
+      "other work kept {:.1f} of {} processors busy when the run began: its figures, processor "
+      "time "
+      "above all, are not to be trusted",
+      idle_rate_, sysconf(_SC_NPROCESSORS_ONLN));
+}
+
 }  // namespace vtl::bench

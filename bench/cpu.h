@@ -10,6 +10,7 @@
 // Thread rule: any thread.
 #pragma once
 
+#include <string>
 #include <string_view>
 
 #include "vtl/base/result.h"
@@ -33,7 +34,10 @@ class CpuMeter {
   [[nodiscard]] Outcome<void> start();
   /// Busy time since start() less the idle rate, in seconds; never below 0.
   [[nodiscard]] Outcome<double> busy_seconds() const;
+  /// Processors kept busy by other work, as calibrate() found it.
   [[nodiscard]] double idle_rate() const noexcept { return idle_rate_; }
+  /// What a reader must know when that is more than a tenth of one; else empty.
+  [[nodiscard]] std::string warning() const;
 
  private:
   double idle_rate_ = 0;

@@ -51,7 +51,8 @@ Outcome<void> run_case(Demo& demo, PathScene& scene, const char* name, const cha
                                                {.server = scene.topology().server_address(),
                                                 .reverse = reverse,
                                                 .seconds = demo.options.seconds},
-                                               scene.wan()});
+                                               scene.wan(),
+                                               scene.gateways()});
     if (!measured) return fail(fmt::format("{}: {}", label, measured.error().message));
     demo.results.add(name, reverse ? "throughput-reverse" : "throughput", "bit/s",
                      measured->report.bits_per_second, point);
@@ -118,7 +119,7 @@ Outcome<Results> run_demo(const DemoOptions& options) {
       fmt::format("VTL demo: iperf3, unmodified, across {}, {} ms round trip, {} % loss; {}",
                   bit_rate(options.rate_mbit * 1e6), options.rtt_ms, options.loss_percent,
                   rough_time(4 * (options.seconds + 1) + 6)));
-  auto meter = CpuMeter::calibrate(1s);
+  auto meter = calibrate_cpu(progress, results, 1s);
   if (!meter) return std::unexpected(meter.error());
   Demo demo{{progress, *meter}, options, path, results};
   if (auto done = run_plain(demo); !done) return std::unexpected(done.error());

@@ -34,6 +34,12 @@ Outcome<PathScene> PathScene::create(const PathSettings& path, Hosts hosts) {
   return scene;
 }
 
+Programs PathScene::gateways() {
+  Programs programs;
+  for (lab::Process& process : gateways_) programs.push_back(&process);
+  return programs;
+}
+
 Outcome<void> PathScene::set_guest_tcp(const lab::TcpSettings& settings) {
   if (auto done = topology_.client().set_tcp(settings); !done) return done;
   return topology_.server().set_tcp(settings);

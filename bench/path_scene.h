@@ -27,7 +27,9 @@ class PathScene {
   [[nodiscard]] lab::Topology& topology() { return topology_; }
   [[nodiscard]] const PathSettings& path() const { return path_; }
   /// The WAN's own program, whose processor time is not the subject's.
-  [[nodiscard]] Excluded wan() { return {&wan_}; }
+  [[nodiscard]] Programs wan() { return {&wan_}; }
+  /// The gateways that run.
+  [[nodiscard]] Programs gateways();
 
   /// TCP settings of client and server.
   [[nodiscard]] Outcome<void> set_guest_tcp(const lab::TcpSettings& settings);

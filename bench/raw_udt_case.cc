@@ -46,6 +46,8 @@ Outcome<Measured> measure_raw_udt(Bench& bench, PathScene& scene, int seconds) {
   if (!stretch) return std::unexpected(stretch.error());
   auto sender = scene.topology().host_a().start(program("send", scene, seconds));
   if (!sender) return std::unexpected(sender.error());
+  stretch->add_subject(*sender);
+  stretch->add_subject(*receiver);
 
   const SystemClock clock;
   const Time start = clock.now();

@@ -18,7 +18,7 @@ double seconds_of(Duration span) {
   return std::chrono::duration<double>(span).count();
 }
 
-Duration used_by(const Excluded& programs) {
+Duration used_by(const Programs& programs) {
   Duration sum{};
   for (lab::Process* program : programs) sum += program->cpu().total();
   return sum;
@@ -43,11 +43,23 @@ void watch(Progress& progress, lab::Process& client, pid_t receiver, Duration bo
 
 }  // namespace
 
-Outcome<CpuStretch> CpuStretch::begin(const CpuMeter& meter, Excluded excluded) {
+Outcome<CpuMeter> calibrate_cpu(Progress& progress, Results& results, Duration span) {
+  auto meter = CpuMeter::calibrate(span);
+  if (!meter) return meter;
+  if (const std::string warning = meter->warning(); !warning.empty()) {
+    progress.say("note: " + warning);
+    results.note(warning);
+  }
+  return meter;
+}
+
+Outcome<CpuStretch> CpuStretch::begin(const CpuMeter& meter, Programs excluded, Programs subject) {
   CpuStretch stretch;
   stretch.meter_ = meter;
   stretch.excluded_ = std::move(excluded);
+  stretch.subject_ = std::move(subject);
   stretch.excluded_at_start_ = used_by(stretch.excluded_);
+  stretch.subject_at_start_ = used_by(stretch.subject_);
   if (auto begun = stretch.meter_.start(); !begun) return std::unexpected(begun.error());
   return stretch;
 }
@@ -55,7 +67,8 @@ Outcome<CpuStretch> CpuStretch::begin(const CpuMeter& meter, Excluded excluded) 
 Outcome<double> CpuStretch::seconds() {
   const auto busy = meter_.busy_seconds();
   if (!busy) return busy;
-  return std::max(0.0, *busy - seconds_of(used_by(excluded_) - excluded_at_start_));
+  const double machine = *busy - seconds_of(used_by(excluded_) - excluded_at_start_);
+  return std::max(machine, seconds_of(used_by(subject_) - subject_at_start_));
 }
 
 Outcome<Measured> measure(Bench& bench, const Transfer& transfer) {
@@ -67,10 +80,12 @@ Outcome<Measured> measure(Bench& bench, const Transfer& transfer) {
       !listening)
     return std::unexpected(listening.error());
 
-  auto stretch = CpuStretch::begin(bench.cpu, transfer.excluded);
+  auto stretch = CpuStretch::begin(bench.cpu, transfer.excluded, transfer.subject);
   if (!stretch) return std::unexpected(stretch.error());
   auto client = transfer.client.start({.argv = client_command(run)});
   if (!client) return std::unexpected(client.error());
+  stretch->add_subject(*server);
+  stretch->add_subject(*client);
   const Duration bound = std::chrono::seconds(run.seconds) + kGrace;
   watch(bench.progress, *client, run.reverse ? client->pid() : server->pid(), bound, run.seconds);
   if (client->running())

@@ -8,6 +8,7 @@
 #include "bench/cpu.h"
 #include "bench/iperf.h"
 #include "bench/progress.h"
+#include "bench/results.h"
 #include "lab/host.h"
 
 namespace vtl::bench {
@@ -18,28 +19,39 @@ struct Bench {
   CpuMeter cpu;
 };
 
-/// Programs whose processor time is not the subject's: an emulated path's own work.
-using Excluded = std::vector<lab::Process*>;
+/// Calibrates a meter before the first measurement; when other work keeps the machine busy, the
+/// reader is told so, now and in the results.
+[[nodiscard]] Outcome<CpuMeter> calibrate_cpu(Progress& progress, Results& results, Duration span);
+
+/// Programs of the lab; the pointers are valid while they are used.
+using Programs = std::vector<lab::Process*>;
 
 /// Measures the processor time of a stretch: the machine's, less the idle rate, less what the
-/// excluded programs used themselves.
+/// excluded programs (an emulated path's own work) used themselves. It is never less than what the
+/// subject's own programs used: on a machine that has other work that is the better figure.
 class CpuStretch {
  public:
-  [[nodiscard]] static Outcome<CpuStretch> begin(const CpuMeter& meter, Excluded excluded = {});
+  [[nodiscard]] static Outcome<CpuStretch> begin(const CpuMeter& meter, Programs excluded = {},
+                                                 Programs subject = {});
+  /// A program of the subject that was started after begin().
+  void add_subject(lab::Process& program) { subject_.push_back(&program); }
   /// Seconds since begin().
   [[nodiscard]] Outcome<double> seconds();
 
  private:
   CpuMeter meter_;
-  Excluded excluded_;
+  Programs excluded_;
+  Programs subject_;
   Duration excluded_at_start_{};
+  Duration subject_at_start_{};
 };
 
 struct Transfer {
   const lab::Host& client;
   const lab::Host& server;
   IperfRun run;
-  Excluded excluded{};
+  Programs excluded{};  ///< an emulated path's
+  Programs subject{};   ///< what runs between client and server and is not excluded
 };
 
 struct Measured {

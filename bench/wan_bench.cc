@@ -60,7 +60,8 @@ Outcome<Measured> measure_guests(Run& run, PathScene& scene) {
   return measure(run.bench, {topology.client(),
                              topology.server(),
                              {.server = topology.server_address(), .seconds = run.options.seconds},
-                             scene.wan()});
+                             scene.wan(),
+                             scene.gateways()});
 }
 
 Outcome<Measured> measure_case(Run& run, PathScene& scene, const Case& which) {
@@ -194,8 +195,8 @@ Outcome<Results> run_wan_bench(const BenchOptions& options) {
   Progress progress(stderr, steps);
   progress.say(fmt::format("bench wan: {} measurements, {}", steps,
                            rough_time(steps * (options.seconds + 0.8) + 3)));
-  for (const std::string& note : results.notes()) progress.say(note);
-  auto meter = CpuMeter::calibrate(options.quick ? 500ms : 2s);
+  for (const std::string& note : results.notes()) progress.say("note: " + note);
+  auto meter = calibrate_cpu(progress, results, options.quick ? 500ms : 2s);
   if (!meter) return std::unexpected(meter.error());
   Run run{{progress, *meter}, options, std::move(*cases), results};
   for (int i = 0; i < options.repeat; ++i)
