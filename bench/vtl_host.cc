@@ -32,17 +32,16 @@ std::uint64_t PathSettings::window() const {
 }
 
 std::string wan_config(const PathSettings& path) {
-  const std::string direction =
-      fmt::format("{{ delay: {}us, rate: {}Mbit/s, queue: {}ms, loss: {}% }}", path.rtt_ms * 500,
-                  path.rate_mbit, std::max(10, path.rtt_ms), path.loss * 100);
+  // A queue of one round trip, so that a sender who fills the path is not held back by it.
   return two_devices("af_packet", "a0", "b0") + fmt::format(R"(links:
   - name: wan
     guest: guest
     network: network
     services:
-      - impair: {}
+      - impair: {{ rate: {}Mbit/s, delay: {}us, queue: {}ms, loss: {} }}
 )",
-                                                            direction);
+                                                            path.rate_mbit, path.rtt_ms * 500,
+                                                            std::max(10, path.rtt_ms), path.loss);
 }
 
 std::string bridge_config(const BridgeSettings& bridge) {
@@ -57,6 +56,7 @@ links:
 
 std::string gateway_config(Carrier carrier, const PathSettings& path, const std::string& local,
                            const std::string& remote) {
+  const bool udt = carrier == Carrier::kUdt;
   return two_devices("af_packet", "guest0", "wan0") +
          fmt::format(R"(peers:
   far:
@@ -65,7 +65,7 @@ std::string gateway_config(Carrier carrier, const PathSettings& path, const std:
     port: 9000
     listen: {}:9000
     key: "{}"
-    buffer: {}
+    buffer: {}{}
 links:
   - name: gateway
     guest: guest
@@ -73,7 +73,8 @@ links:
     services:
       - gateway: {{ peer: far, match: tcp, on_peer_down: refuse }}
 )",
-                     carrier == Carrier::kUdt ? "udt" : "tcp", remote, local, kKey, path.window());
+                     udt ? "udt" : "tcp", remote, local, kKey, path.window(),
+                     udt ? "" : "\n    congestion: bbr");
 }
 
 std::filesystem::path own_program() {
