@@ -49,8 +49,8 @@ Outcome<void> join_kernel(Scene& scene) {
   return scene.middle->add_bridge("br0", {"guest0", "wan0"});
 }
 
-Outcome<void> join_vtl(Scene& scene, const BridgeSettings& settings, const char* name) {
-  auto process = lab::start_vtl(*scene.middle, bridge_config(settings), {.name = name});
+Outcome<void> join_vtl(Scene& scene, const BridgeSettings& settings) {
+  auto process = lab::start_vtl(*scene.middle, bridge_config(settings), {.name = settings.name});
   if (!process) return std::unexpected(process.error());
   scene.programs.push_back(std::move(*process));
   return {};
@@ -58,18 +58,18 @@ Outcome<void> join_vtl(Scene& scene, const BridgeSettings& settings, const char*
 
 template <int kWorkers>
 Outcome<void> join_workers(Scene& scene) {
-  return join_vtl(scene, {.workers = kWorkers}, "bridge");
+  return join_vtl(scene, {.workers = kWorkers});
 }
 
 Outcome<void> join_pcap(Scene& scene) {
-  return join_vtl(scene, {.interface_type = "pcap"}, "pcap");
+  return join_vtl(scene, {.interface_type = "pcap"});
 }
 
 Outcome<void> join_pcap_pair(Scene& scene) {
-  BridgeSettings out{.interface_type = "pcap", .network_to_guest = false};
-  if (auto done = join_vtl(scene, out, "pcap-outbound"); !done) return done;
-  BridgeSettings in{.interface_type = "pcap", .guest_to_network = false};
-  return join_vtl(scene, in, "pcap-inbound");
+  BridgeSettings out{.name = "outbound", .interface_type = "pcap", .network_to_guest = false};
+  if (auto done = join_vtl(scene, out); !done) return done;
+  BridgeSettings in{.name = "inbound", .interface_type = "pcap", .guest_to_network = false};
+  return join_vtl(scene, in);
 }
 
 // libpcap tells nothing of unfinished checksums and libnet sends no frame above the MTU, so for

@@ -55,7 +55,13 @@ Outcome<void> PathScene::start_gateways(Carrier carrier) {
     if (!process) return std::unexpected(process.error());
     gateways_.push_back(std::move(*process));
   }
-  return wait_for_ping(topology_.client(), topology_.server_address(), kPathBound);
+  auto up = wait_for_ping(topology_.client(), topology_.server_address(), kPathBound);
+  if (up) return up;
+  std::string words = up.error().message;
+  for (lab::Process& process : gateways_)
+    words += fmt::format("\n{}{}:\n{}", process.name(),
+                         process.running() ? "" : ", which has ended", process.errors());
+  return fail(words);
 }
 
 Outcome<void> PathScene::stop_gateways() {

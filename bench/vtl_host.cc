@@ -21,6 +21,11 @@ std::string two_devices(const std::string& type, const std::string& guest,
                      type, guest, network);
 }
 
+/// Several VTLs of one machine: each has a control socket of its own.
+std::string control(const std::string& name) {
+  return fmt::format("control: {{ socket: /run/vtl/{}.sock }}\n", name);
+}
+
 }  // namespace
 
 std::uint64_t PathSettings::bandwidth_delay_product() const {
@@ -33,31 +38,32 @@ std::uint64_t PathSettings::window() const {
 
 std::string wan_config(const PathSettings& path) {
   // A queue of one round trip, so that a sender who fills the path is not held back by it.
-  return two_devices("af_packet", "a0", "b0") + fmt::format(R"(links:
+  return control("wan") + two_devices("af_packet", "a0", "b0") +
+         fmt::format(R"(links:
   - name: wan
     guest: guest
     network: network
     services:
       - impair: {{ rate: {}Mbit/s, delay: {}us, queue: {}ms, loss: {} }}
 )",
-                                                            path.rate_mbit, path.rtt_ms * 500,
-                                                            std::max(10, path.rtt_ms), path.loss);
+                     path.rate_mbit, path.rtt_ms * 500, std::max(10, path.rtt_ms), path.loss);
 }
 
 std::string bridge_config(const BridgeSettings& bridge) {
-  return two_devices(bridge.interface_type, "guest0", "wan0") + fmt::format(R"(workers: {}
+  return control(bridge.name) + two_devices(bridge.interface_type, "guest0", "wan0") +
+         fmt::format(R"(workers: {}
 links:
   - name: bridge
     guest: guest
     network: network
 )",
-                                                                            bridge.workers);
+                     bridge.workers);
 }
 
 std::string gateway_config(Carrier carrier, const PathSettings& path, const std::string& local,
                            const std::string& remote) {
   const bool udt = carrier == Carrier::kUdt;
-  return two_devices("af_packet", "guest0", "wan0") +
+  return control("gateway-" + local) + two_devices("af_packet", "guest0", "wan0") +
          fmt::format(R"(peers:
   far:
     transport: {}

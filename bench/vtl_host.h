@@ -23,6 +23,7 @@ struct PathSettings {
 
 /// Which program and device type a bridge of VTL uses.
 struct BridgeSettings {
+  std::string name = "bridge";  ///< of its files
   std::string interface_type = "af_packet";
   int workers = 1;
   bool guest_to_network = true;  ///< carries frames from `guest`
