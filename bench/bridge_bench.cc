@@ -154,6 +154,7 @@ Outcome<void> measure_frames(Bench& bench, Scene& scene, const Case& which, std:
   auto sender = scene.client->run(
       {.argv = {self, "send-frames", kServer, port, std::to_string(count)}, .name = "frames"},
       120s);
+  if (sender) stretch->add_subject(*sender);
   const auto busy = stretch->seconds();
   if (!sender) return fail(fmt::format("{}: {}", which.name, sender.error().message));
   if (!busy) return std::unexpected(busy.error());

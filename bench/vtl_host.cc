@@ -50,7 +50,13 @@ std::string wan_config(const PathSettings& path) {
 }
 
 std::string bridge_config(const BridgeSettings& bridge) {
-  return control(bridge.name) + two_devices(bridge.interface_type, "guest0", "wan0") +
+  const auto interface = [&](const char* name, const char* device, bool reads) {
+    return fmt::format("  {}: {{ type: {}, device: {}{} }}\n", name, bridge.interface_type, device,
+                       reads ? "" : ", filter: less 1");  // no frame is that short
+  };
+  return control(bridge.name) + "interfaces:\n" +
+         interface("guest", "guest0", bridge.guest_to_network) +
+         interface("network", "wan0", bridge.network_to_guest) +
          fmt::format(R"(workers: {}
 links:
   - name: bridge

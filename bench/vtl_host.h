@@ -26,8 +26,8 @@ struct BridgeSettings {
   std::string name = "bridge";  ///< of its files
   std::string interface_type = "af_packet";
   int workers = 1;
-  bool guest_to_network = true;  ///< carries frames from `guest`
-  bool network_to_guest = true;  ///< carries frames from `network`
+  bool guest_to_network = true;  ///< reads frames of the guest side; only pcap may not
+  bool network_to_guest = true;  ///< reads frames of the network side; only pcap may not
 };
 
 /// The WAN: devices a0 and b0 joined by impair.

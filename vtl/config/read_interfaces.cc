@@ -49,6 +49,7 @@ InterfaceOptions read_pcap(Section& section) {
   section.flag("promiscuous", options.promiscuous);
   section.flag("host_frames", options.host_frames);
   section.size("receive_buffer", options.receive_buffer, kMinSocketBuffer, kMaxSocketBuffer);
+  section.filter("filter", options.filter);
   return options;
 }
 

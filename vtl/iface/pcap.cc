@@ -120,9 +120,16 @@ std::unexpected<Error> pcap_failed(const PcapOptions& options, const PcapHandle&
                           *detail != '\0' ? detail : ::pcap_statustostr(status)));
 }
 
-// Leaves frames addressed to the host's own MAC to the host.
-bool set_filter(pcap_t* handle, const wire::MacAddress& mac) {
-  const std::string text = fmt::format("not ether dst {}", to_string(mac));
+// What the kernel hands over: frames addressed to the host's own MAC are left to the host.
+std::string filter_of(const PcapOptions& options, const wire::MacAddress& mac) {
+  std::string text = options.filter.empty() ? "" : fmt::format("({})", options.filter);
+  if (!options.host_frames)
+    text += fmt::format("{}not ether dst {}", text.empty() ? "" : " and ", to_string(mac));
+  return text;
+}
+
+bool set_filter(pcap_t* handle, const std::string& text) {
+  if (text.empty()) return true;
   bpf_program program{};
   if (::pcap_compile(handle, &program, text.c_str(), 1, PCAP_NETMASK_UNKNOWN) != 0) return false;
   const bool set = ::pcap_setfilter(handle, &program) == 0;
@@ -150,7 +157,7 @@ Outcome<PcapHandle> open_reader(const PcapOptions& options, const Device& device
     return fail(fmt::format("pcap {}: {}", options.device, error));
   }
   if (::pcap_setdirection(handle.get(), PCAP_D_IN) != 0 ||
-      (!options.host_frames && !set_filter(handle.get(), device.mac()))) {
+      !set_filter(handle.get(), filter_of(options, device.mac()))) {
     return pcap_failed(options, handle, PCAP_ERROR);
   }
   return handle;

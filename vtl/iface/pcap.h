@@ -19,6 +19,7 @@ struct PcapOptions {
   std::string device{};
   bool promiscuous = true;
   bool host_frames = false;  ///< read frames addressed to the device's own MAC too
+  std::string filter{};      ///< pcap-filter(7): read only what matches; empty: everything
   std::size_t receive_buffer = std::size_t{8} << 20;  ///< octets
 };
 
