@@ -114,7 +114,6 @@ int run(int argc, char** argv) {
   });
   wan->callback([&] {
     if (options.quick && wan->count("--seconds") == 0) options.seconds = 1;
-    if (options.quick && wan->count("--rtt") == 0) options.rtts_ms = {10, 60};
     code = run_wan(options);
   });
   sender->callback([&] { code = send(frames); });

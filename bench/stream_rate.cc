@@ -1,9 +1,9 @@
-// stream_rate: one stream of VTL's transports from a client to a server, to compare with raw_udt.
+// stream_rate: one stream of VTL's transports from a client to a server, without a gateway.
 //
 //   stream_rate server ADDRESS:PORT --transport udt|tcp
 //   stream_rate client ADDRESS:PORT --transport udt|tcp --seconds 10 | --bytes N
 //
-// Prints what raw_udt prints. The client's time ends when the server has read everything.
+// Prints one line of JSON; the client's time ends when the server has read everything.
 #include <fmt/format.h>
 #include <sys/resource.h>
 

@@ -130,6 +130,8 @@ Outcome<std::vector<const Case*>> choose_cases(const BenchOptions& options, Resu
 }
 
 std::vector<PathSettings> choose_points(const BenchOptions& options) {
+  if (options.quick && options.rtts_ms.empty() && options.losses_percent.empty())
+    return {{options.rate_mbit, 10, 0}, {options.rate_mbit, 60, 0}, {options.rate_mbit, 60, 0.001}};
   std::vector<int> rtts = options.rtts_ms;
   if (rtts.empty()) rtts.assign(kRttsMs.begin(), kRttsMs.end());
   std::vector<double> losses = options.losses_percent;
