@@ -2,7 +2,6 @@
 // ends, in the standard topology (lab/topology.h).
 #pragma once
 
-#include <filesystem>
 #include <optional>
 #include <string>
 
@@ -23,6 +22,8 @@ struct GatewayLabOptions {
   std::string gateway_extra{};  ///< further YAML keys of the gateway, flow style: ", buffer: 1MiB"
   std::string key_b = "0123456789abcdef0123456789abcdef";  ///< the key that B believes in
   int workers = 1;
+  bool name_routers = true;  ///< routed: `network_next_hop` names the router next to each gateway
+  std::string guest_a = "{ type: af_packet, device: guest0 }";  ///< A's guest interface
 };
 
 class GatewayLab {
@@ -50,7 +51,6 @@ class GatewayLab {
       : topology_(std::move(topology)), options_(std::move(options)) {}
   Outcome<void> start(std::optional<lab::Process>& slot, lab::Host& host, const std::string& name);
   [[nodiscard]] std::string configuration(const std::string& name) const;
-  [[nodiscard]] std::filesystem::path folder() const { return topology_.lab().folder(); }
 
   lab::Topology topology_;
   GatewayLabOptions options_;
