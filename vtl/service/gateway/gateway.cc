@@ -293,6 +293,7 @@ void Gateway::connect(const std::shared_ptr<Arrival>& arrival) {
   endpoint::Config config = endpoint_config(preface.key.source.address.is_v6());
   config.offer_window_scale = preface.options.window_scale.has_value();
   config.offer_timestamps = preface.options.timestamps.has_value();
+  config.offer_sack = preface.options.sack_permitted;
   endpoint::Endpoint endpoint =
       endpoint::Endpoint::connect(config, {preface.key.source.port, preface.key.destination.port},
                                   wire::SeqNum(random_u32()), context_->reactor().now());
@@ -321,6 +322,7 @@ endpoint::Config Gateway::endpoint_config(bool v6) const {
   config.window_scale = window_scale_for(options_.buffer);
   config.receive_buffer = options_.buffer;
   config.send_buffer = options_.buffer;
+  config.offer_sack = true;
   config.keep_alive_idle = options_.keep_alive;
   config.time_wait = options_.time_wait;
   config.pool = chunks_.get();
