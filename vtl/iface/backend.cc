@@ -50,8 +50,8 @@ std::size_t Backend::write(std::span<Packet> batch) {
       } else {
         dropped(next, cut.error());
       }
-      // The segments are the interface's own by now: the frame is done with, sent or not.
-      if (!flush_segments()) return done + 1;
+      // The frame is empty now but not done with: so the caller comes back for the segments.
+      if (!flush_segments()) return done;
     }
     ++done;
   }
