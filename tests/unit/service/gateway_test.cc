@@ -284,6 +284,24 @@ TEST(Gateway, PeerDownRefusesOrPassesAsConfigured) {
   EXPECT_EQ(metric(*world.gateway_a, "connections"), 0);
 }
 
+TEST(Gateway, APortThatOncePassedIsTakenAgainWhenThePeerIsBack) {
+  service::GatewayOptions options;
+  options.on_peer_down = service::PeerDownPolicy::kPass;
+  GatewayWorld world(options);
+  serve(world);
+  world.peer_up(false);
+  auto& first = world.connect(40000, {});
+  ASSERT_TRUE(world.run_until([&] { return first.endpoint->state() == State::kEstablished; }, 10s));
+  EXPECT_EQ(metric(*world.gateway_a, "passed_total"), 1);
+  world.peer_up(true);
+  world.client.connections.clear();
+  world.server.connections.clear();
+  auto& second = world.connect(40000, {});
+  ASSERT_TRUE(
+      world.run_until([&] { return second.endpoint->state() == State::kEstablished; }, 10s));
+  EXPECT_EQ(metric(*world.gateway_a, "established_total"), 1);
+}
+
 TEST(Gateway, WhatDoesNotMatchPassesAsBridged) {
   service::GatewayOptions options;
   options.match = "tcp and not port 80";

@@ -115,7 +115,7 @@ void Gateway::process_from_guest(Packet& packet) {
       const auto tcp = wire::TcpView::parse(
           packet.bytes().subspan(layout.transport_offset, layout.end - layout.transport_offset));
       if (tcp && tcp->flags().syn() && !tcp->flags().ack() && !tcp->flags().rst() &&
-          passed_.use(*key) == nullptr && filter_.matches(packet.bytes(), layout)) {
+          !was_passed(*key, tcp->seq()) && filter_.matches(packet.bytes(), layout)) {
         guest_side_->learn_source(packet);
         take_syn(*key, std::move(packet));
         return;
@@ -171,9 +171,7 @@ void Gateway::take_syn(const wire::FlowKey& key, Packet packet) {
     return;
   }
   if (!transport_->peer_up() && options_.on_peer_down == PeerDownPolicy::kPass) {
-    ++counters_.passed;
-    passed_.put(key, true);
-    context_->emit(Direction::kOutbound, std::move(packet));
+    pass(key, std::move(packet));
     return;
   }
   const auto segment = to_segment(packet);
@@ -401,10 +399,23 @@ bool Gateway::pass_instead(Relay& relay) {
     ++counters_.refused;
     return false;
   }
-  ++counters_.passed;
-  passed_.put(relay.guest_key(), true);
-  context_->emit(Direction::kOutbound, relay.take_syn_frame());
+  pass(relay.guest_key(), relay.take_syn_frame());
   return true;
+}
+
+void Gateway::pass(const wire::FlowKey& key, Packet syn) {
+  ++counters_.passed;
+  const Layout& layout = syn.layout();
+  if (const auto tcp = wire::TcpView::parse(
+          syn.bytes().subspan(layout.transport_offset, layout.end - layout.transport_offset))) {
+    passed_.put(key, tcp->seq());
+  }
+  context_->emit(Direction::kOutbound, std::move(syn));
+}
+
+bool Gateway::was_passed(const wire::FlowKey& key, wire::SeqNum seq) {
+  const wire::SeqNum* passed = passed_.use(key);
+  return passed != nullptr && *passed == seq;
 }
 
 void Gateway::stop(std::function<void()> done) {

@@ -100,6 +100,8 @@ class Gateway final : public engine::Service, private RelayOwner {
   void on_established(Relay& relay) override;
   void on_over(Relay& relay) override;
   bool pass_instead(Relay& relay) override;
+  void pass(const wire::FlowKey& key, Packet syn);
+  [[nodiscard]] bool was_passed(const wire::FlowKey& key, wire::SeqNum seq);
   void send_unreachable(Relay& relay, transport::StreamError reason) override;
 
   GatewayOptions options_;
@@ -110,9 +112,11 @@ class Gateway final : public engine::Service, private RelayOwner {
   std::unique_ptr<Neighbours> guest_side_;
   std::unique_ptr<Neighbours> network_side_;
   absl::flat_hash_map<wire::FlowKey, std::unique_ptr<Relay>> relays_;
-  AgingMap<wire::FlowKey, bool> passed_;  ///< flows let go as plain TCP
-  std::vector<Relay*> scheduled_;         ///< to be pumped in the next turn
-  std::vector<Relay*> turn_;              ///< being pumped in this one
+  /// Flows let go as plain TCP, with their SYN's number: its retransmissions follow it, a new
+  /// connection from the same port does not.
+  AgingMap<wire::FlowKey, wire::SeqNum> passed_;
+  std::vector<Relay*> scheduled_;  ///< to be pumped in the next turn
+  std::vector<Relay*> turn_;       ///< being pumped in this one
   std::vector<wire::FlowKey> over_;
   std::vector<std::unique_ptr<Relay>>
       retired_;  ///< out of the table, destroyed when no turn needs them
