@@ -12,6 +12,7 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <future>
 #include <memory>
 #include <vector>
 
@@ -232,6 +233,33 @@ std::string Tcp::local() const {
   Address a;
   ::getsockname(fd_.get(), a.get(), &a.size);
   return text_of(a);
+}
+
+Outcome<void> exchange(Tcp& client, Tcp& server, std::uint64_t up, std::uint64_t down) {
+  const auto send = [](Tcp& from, std::uint64_t seed, std::uint64_t octets) {
+    return std::async(std::launch::async, [&from, seed, octets] {
+      auto digest = from.send(seed, octets);
+      from.shut_writing();
+      return digest;
+    });
+  };
+  auto sending_up = send(client, 1, up);
+  auto sending_down = send(server, 2, down);
+  auto receiving_up = std::async(std::launch::async, [&server] { return server.receive(); });
+  const auto got_down = client.receive();
+  const auto got_up = receiving_up.get();
+  const auto compare = [](const char* way, const Outcome<Digest>& sent,
+                          const Outcome<Digest>& got) -> Outcome<void> {
+    if (!sent) return fail(fmt::format("{}: {}", way, sent.error().message));
+    if (!got) return fail(fmt::format("{}: {}", way, got.error().message));
+    if (*sent == *got) return {};
+    return fail(fmt::format("{}: sent {} octets, SHA-256 {}; got {}, {}", way, sent->octets,
+                            sent->sha256, got->octets, got->sha256));
+  };
+  const auto sent_up = sending_up.get();
+  const auto sent_down = sending_down.get();
+  if (auto same = compare("client to server", sent_up, got_up); !same) return same;
+  return compare("server to client", sent_down, got_down);
 }
 
 }  // namespace vtl::test

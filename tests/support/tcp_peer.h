@@ -49,4 +49,12 @@ class Tcp {
   lab::Fd fd_;
 };
 
+struct TcpPair {
+  Tcp client, server;
+};
+
+/// Sends `up` and `down` octets at once, shuts both directions and compares every octet with what
+/// was sent. The error says which way differs or what failed.
+Outcome<void> exchange(Tcp& client, Tcp& server, std::uint64_t up, std::uint64_t down);
+
 }  // namespace vtl::test
