@@ -56,6 +56,20 @@ TEST(Gateway, RefusedIsRefusedAndUnreachableIsUnreachable) {
   EXPECT_GE(must(lab.metric('b', "unresolved_total")), 1);
 }
 
+TEST(Gateway, ASilentServerIsSilence) {
+  auto lab = must(GatewayLab::create());
+  must(lab.start_both());
+  auto& t = lab.topology();
+  // The server takes SYNs, and its answers go nowhere.
+  auto listener = must(Tcp::listen(t.server(), kPort));
+  must(t.server().ip("route add blackhole 10.0.0.1/32"));
+  const auto silent = Tcp::connect(t.client(), t.server_address(), kPort, 4s);
+  ASSERT_FALSE(silent.has_value());
+  EXPECT_EQ(silent.error().message, "connect: nothing happened within the bound");
+  EXPECT_EQ(must(lab.metric('a', "half_open")), 1);
+  EXPECT_EQ(must(lab.metric('b', "half_open")), 1);
+}
+
 TEST(Gateway, TheRouterIsLearnedFromTraffic) {
   auto lab = must(GatewayLab::create({.shape = lab::Shape::kRouted, .name_routers = false}));
   must(lab.start_both());

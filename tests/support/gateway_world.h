@@ -105,10 +105,12 @@ class GatewayWorld {
   }
 
   /// A connection from the client to the server's port 80.
-  TestHost::Connection& connect(std::uint16_t port, const endpoint::Config& config) {
+  TestHost::Connection& connect(std::uint16_t port, const endpoint::Config& config,
+                                std::uint16_t vlan = 0) {
     wire::FlowKey key;
     key.source = {client.ip, wire::Port(port)};
     key.destination = {server.ip, wire::Port(80)};
+    key.vlan = vlan;
     TestHost::Connection connection;
     connection.path = {.source_mac = client.mac, .destination_mac = server.mac, .key = key};
     connection.endpoint = std::make_unique<endpoint::Endpoint>(endpoint::Endpoint::connect(

@@ -141,6 +141,24 @@ TEST(Gateway, TheServerSeesTheClientsOwnAddressPortAndMac) {
   EXPECT_EQ(server->path.destination_mac, kClientMac);
 }
 
+TEST(Gateway, ATaggedConnectionKeepsItsTagOnBothSides) {
+  GatewayWorld world;
+  serve(world);
+  auto& client = world.connect(40000, {}, 7);
+  Talker from_client(3, 100'000);
+  Talker from_server = Talker::answering(3, 100'000);
+  EXPECT_TRUE(world.run_until(
+      [&] {
+        bool finished = from_client.step(*client.endpoint, world.reactor.now());
+        auto* server = server_side(world, 40000);
+        return server != nullptr && from_server.step(*server->endpoint, world.reactor.now()) &&
+               finished;
+      },
+      60s));
+  EXPECT_EQ(server_side(world, 40000)->path.key.vlan, 7);
+  EXPECT_EQ(metric(*world.gateway_a, "established_total"), 1);
+}
+
 TEST(Gateway, ASynIsAnsweredOnlyWhenTheServerHasAnswered) {
   GatewayWorld world;
   world.server.on_syn = nullptr;
