@@ -6,6 +6,11 @@
 #include <utility>
 
 namespace vtl::engine {
+namespace {
+
+constexpr Duration kLook = 500ms;
+
+}  // namespace
 
 Port::Port(Worker& worker, std::string name, std::unique_ptr<iface::Interface> interface,
            const PortLimits& limits)
@@ -13,7 +18,8 @@ Port::Port(Worker& worker, std::string name, std::unique_ptr<iface::Interface> i
       name_(std::move(name)),
       limits_(limits),
       interface_(std::move(interface)),
-      retry_([this] { flush(); }) {
+      retry_([this] { flush(); }),
+      look_([this] { look(); }) {
   batch_.reserve(kMaxBatch);
 }
 
@@ -31,6 +37,7 @@ void Port::start(FrameSink& receiver, std::function<void()> on_closed) {
     watch_ = worker_.watch(interface_->fd(), Readiness::kReadable,
                            [this](Readiness readiness) { on_ready(readiness); });
     update_interest();
+    worker_.timers().arm(look_, worker_.now() + kLook);
   }
 }
 
@@ -40,7 +47,13 @@ void Port::stop_reading() {
   if (polled()) {
     worker_.remove_poll(*this);
   }
+  look_.cancel();
   watch_.reset();
+}
+
+void Port::look() {
+  if (!interface_->is_up()) static_cast<void>(read());
+  if (!closed_ && receiver_ != nullptr) worker_.timers().arm(look_, worker_.now() + kLook);
 }
 
 void Port::on_ready(Readiness readiness) {

@@ -83,6 +83,7 @@ class Port final : public FrameSink, private PollTask {
   bool poll() override;
   [[nodiscard]] bool read();
   void on_ready(Readiness readiness);
+  void look();
   void update_interest();
   void pause();
   void resume();
@@ -102,6 +103,7 @@ class Port final : public FrameSink, private PollTask {
   std::function<void()> on_closed_;
   std::unique_ptr<FdWatch> watch_;
   Timer retry_;
+  Timer look_;  // at an interface that is down: it may be gone, and nothing tells
   Batch batch_;
   std::vector<Port*> feeders_;
   std::uint32_t pauses_ = 0;  // ports whose full queue stops this one's reading

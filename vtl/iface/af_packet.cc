@@ -124,6 +124,7 @@ class AfPacket final : public Backend {
       counters_.drops.add(DropReason::kRxTruncated);
       return;
     }
+    went_down_ = false;
     Packet packet = slots_.take(i, size);
     packet.meta().arrival = now;
     const std::size_t tag = restore_tag(message, packet) ? 4 : 0;
@@ -150,12 +151,15 @@ class AfPacket final : public Backend {
 
   ReadStatus read_failed() {
     switch (errno) {
-      case EAGAIN:
       case EINTR:
         return ReadStatus::kOk;
       case ENETDOWN:
-        // Told once; the kernel goes on delivering when the device is up again, unless it is gone.
-        return device_.exists() ? ReadStatus::kOk : ReadStatus::kClosed;
+        // Told once, when the device goes down; the kernel goes on delivering when it is up again.
+        // That it is gone for good is not told: whoever finds it down asks by reading.
+        went_down_ = true;
+        [[fallthrough]];
+      case EAGAIN:
+        return !went_down_ || device_.exists() ? ReadStatus::kOk : ReadStatus::kClosed;
       default:
         // EINVAL: a frame whose offloads no virtio header can tell. The kernel let it go.
         counters_.drops.add(DropReason::kRxError);
@@ -253,6 +257,7 @@ class AfPacket final : public Backend {
   Device device_;
   OwnedFd fd_;
   bool waits_for_buffer_ = false;
+  bool went_down_ = false;  // and has delivered no frame since
   bool udp_super_ = true;
   std::size_t read_size_ = kMaxBatch;
   Time next_statistics_{};
