@@ -82,6 +82,9 @@ class Connection {
   void refuse(Time now);
   void icmp_error(bool hard, Time now);
   [[nodiscard]] bool in_flight(wire::SeqNum seq) const noexcept;
+  [[nodiscard]] bool may_write() const noexcept;
+  [[nodiscard]] bool send_starved() const noexcept;
+  [[nodiscard]] bool receive_starved() const noexcept;
 
   // receive.cc
   void process(const Segment& segment, Time now);

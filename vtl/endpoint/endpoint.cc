@@ -111,6 +111,14 @@ void Endpoint::shutdown(Time now) {
 void Endpoint::abort(Time now) {
   connection_->abort(now);
 }
+bool Endpoint::send_starved() const noexcept {
+  return connection_->send_starved();
+}
+
+bool Endpoint::receive_starved() const noexcept {
+  return connection_->receive_starved();
+}
+
 bool Endpoint::in_flight(wire::SeqNum seq) const noexcept {
   return connection_->in_flight(seq);
 }

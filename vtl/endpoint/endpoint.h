@@ -167,6 +167,10 @@ class Endpoint {
   [[nodiscard]] bool at_end() const noexcept;
   /// Octets that write() would take.
   [[nodiscard]] std::size_t writable() const noexcept;
+  /// The shared memory budget, and nothing else, keeps write() from taking more, or the window
+  /// offered to the peer shut. Nothing tells when that ends: try again (consume(0) announces).
+  [[nodiscard]] bool send_starved() const noexcept;
+  [[nodiscard]] bool receive_starved() const noexcept;
   /// Appends as much as fits and returns how much.
   std::size_t write(Bytes data, Time now);
   /// FIN after what was written.

@@ -244,7 +244,11 @@ void Connection::process_text(const Segment& segment, Time now) {
     const wire::SeqNum fin =
         segment.header.seq + static_cast<std::uint32_t>(segment.payload.size());
     // A FIN needs no room: one that follows what we have is taken at a zero window too.
-    if (fin >= rcv_nxt_ && (fin == rcv_nxt_ || fin < rcv_adv_)) {
+    // One below octets that are stored already contradicts them: it is not believed.
+    const std::size_t ranges = received_.range_count();
+    const std::size_t stored = ranges > 0 ? received_.range(ranges - 1).end : 0;
+    const bool contradicts = fin - rcv_nxt_ < static_cast<std::int32_t>(stored);
+    if (fin >= rcv_nxt_ && !contradicts && (fin == rcv_nxt_ || fin < rcv_adv_)) {
       pending_fin_ = fin;
       if (fin != rcv_nxt_) ack_now();
     }

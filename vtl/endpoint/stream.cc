@@ -33,11 +33,13 @@ void Connection::announce_window() noexcept {
   if (starved || worth) ack_now();
 }
 
+bool Connection::may_write() const noexcept {
+  return !fin_queued_ && state_ != State::kClosed && state_ <= State::kCloseWait &&
+         state_ != State::kFinWait1 && state_ != State::kFinWait2;
+}
+
 std::size_t Connection::writable() const noexcept {
-  if (fin_queued_ || state_ == State::kClosed || state_ > State::kCloseWait ||
-      state_ == State::kFinWait1 || state_ == State::kFinWait2) {
-    return 0;
-  }
+  if (!may_write()) return 0;
   const std::size_t held = to_send_.size();
   std::size_t room = config_.send_buffer > held ? config_.send_buffer - held : 0;
   if (config_.pool != nullptr) {
@@ -49,6 +51,18 @@ std::size_t Connection::writable() const noexcept {
     room = std::min(room, spare - spare % ChunkPool::kChunk + to_send_.tail_room());
   }
   return room;
+}
+
+bool Connection::send_starved() const noexcept {
+  return may_write() && to_send_.size() < config_.send_buffer && writable() == 0;
+}
+
+bool Connection::receive_starved() const noexcept {
+  const bool receiving =
+      state_ == State::kEstablished || state_ == State::kFinWait1 || state_ == State::kFinWait2;
+  return receiving && !fin_received_ && config_.pool != nullptr && received_.readable() == 0 &&
+         rcv_adv_ - rcv_nxt_ < 2 * offered_mss_ &&
+         config_.receive_buffer >= 4 * static_cast<std::size_t>(offered_mss_);
 }
 
 std::size_t Connection::write(Bytes data, Time now) {

@@ -317,7 +317,71 @@ TEST(Gateway, APortThatOncePassedIsTakenAgainWhenThePeerIsBack) {
   auto& second = world.connect(40000, {});
   ASSERT_TRUE(
       world.run_until([&] { return second.endpoint->state() == State::kEstablished; }, 10s));
-  EXPECT_EQ(metric(*world.gateway_a, "established_total"), 1);
+  EXPECT_TRUE(
+      world.run_until([&] { return metric(*world.gateway_a, "established_total") == 1; }, 1s));
+}
+
+TEST(Gateway, ASynThatTellsTheMacItsOwnConnectionWaitsForIsASimultaneousOpen) {
+  GatewayWorld world;
+  serve(world);
+  world.server.answers_arp = false;
+  world.connect(40000, {});
+  // The stream has arrived at B, which asks for the server's MAC in vain.
+  ASSERT_FALSE(world.run_until([] { return false; }, 500ms));
+  ASSERT_EQ(metric(*world.gateway_b, "half_open"), 1);
+  wire::FlowKey key;
+  key.source = {world.server.ip, wire::Port(80)};
+  key.destination = {world.client.ip, wire::Port(40000)};
+  TestHost::Connection own;
+  own.path = {.source_mac = kServerMac, .destination_mac = kClientMac, .key = key};
+  own.endpoint = std::make_unique<Endpoint>(Endpoint::connect(
+      {}, {key.source.port, key.destination.port}, wire::SeqNum(5), world.reactor.now()));
+  world.server.connections[key] = std::move(own);
+  EXPECT_TRUE(world.run_until(
+      [&] { return world.server.connections[key].endpoint->state() == State::kEstablished; }, 10s));
+  EXPECT_TRUE(world.run_until([&] { return metric(*world.gateway_b, "half_open") == 0; }, 10s));
+  EXPECT_EQ(metric(*world.gateway_b, "connections"), 1);
+}
+
+TEST(Gateway, ASpentMemoryBudgetHoldsUpConnectionsAndForgetsNone) {
+  service::GatewayOptions options;
+  options.buffer = 64 << 10;
+  options.memory = 256 << 10;
+  GatewayWorld world(options, 0, 1, 16 << 10);
+  serve(world);
+  constexpr std::uint16_t kConnections = 12;
+  constexpr std::size_t kSize = 300'000;
+  endpoint::Config small;
+  small.receive_buffer = 32 << 10;
+  std::vector<Talker> clients, servers;
+  for (std::uint16_t i = 0; i < kConnections; ++i) {
+    world.connect(static_cast<std::uint16_t>(40000 + i), small);
+    clients.emplace_back(i, 10'000);
+    servers.push_back(Talker::answering(i, kSize));
+    clients.back().paused = i != 0;
+  }
+  const auto step = [&] {
+    bool finished = true;
+    for (std::uint16_t i = 0; i < kConnections; ++i) {
+      const auto port = static_cast<std::uint16_t>(40000 + i);
+      for (auto& [key, c] : world.client.connections) {
+        if (key.source.port.value() == port) {
+          finished &= clients[i].step(*c.endpoint, world.reactor.now());
+        }
+      }
+      auto* server = server_side(world, port);
+      finished &= server != nullptr && servers[i].step(*server->endpoint, world.reactor.now());
+    }
+    return finished;
+  };
+  EXPECT_FALSE(world.run_until(step, 5s));
+  EXPECT_LE(metric(*world.gateway_a, "buffer_bytes"), 256 << 10);
+  for (auto& c : clients) c.paused = false;
+  EXPECT_TRUE(world.run_until(step, 100s)) << "far less than a keep-alive's time";
+  for (std::size_t i = 0; i < kConnections; ++i) {
+    EXPECT_TRUE(clients[i].intact(kSize)) << i;
+    EXPECT_TRUE(servers[i].intact(10'000)) << i;
+  }
 }
 
 TEST(Gateway, WhatDoesNotMatchPassesAsBridged) {

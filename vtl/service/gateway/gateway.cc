@@ -69,6 +69,7 @@ Gateway::~Gateway() {
   if (context_ != nullptr) {
     for (auto& [key, relay] : relays_) relay->abort(StreamError::kReset);
   }
+  if (transport_ != nullptr) transport_->listen({});
   *alive_ = false;
 }
 
@@ -117,7 +118,12 @@ void Gateway::process_from_guest(Packet& packet) {
       if (tcp && tcp->flags().syn() && !tcp->flags().ack() && !tcp->flags().rst() &&
           !was_passed(*key, tcp->seq()) && filter_.matches(packet.bytes(), layout)) {
         guest_side_->learn_source(packet);
-        take_syn(*key, std::move(packet));
+        // What was just learned may have begun this very connection from the other side.
+        if (const auto it = relays_.find(*key); it != relays_.end()) {
+          take_segment(*it->second, std::move(packet));
+        } else {
+          take_syn(*key, std::move(packet));
+        }
         return;
       }
     }
@@ -328,6 +334,7 @@ endpoint::Config Gateway::endpoint_config(bool v6) const {
 }
 
 void Gateway::insert(std::unique_ptr<Relay> relay) {
+  retire(relay->guest_key());  // what may still be scheduled is not destroyed in place
   ++half_open_;
   Relay& inserted = *relay;
   relays_[inserted.guest_key()] = std::move(relay);
@@ -399,7 +406,8 @@ bool Gateway::pass_instead(Relay& relay) {
     ++counters_.refused;
     return false;
   }
-  pass(relay.guest_key(), relay.take_syn_frame());
+  // Without the frame (no buffer was left to keep it) the guest's next SYN passes.
+  if (relay.syn_frame()) pass(relay.guest_key(), relay.take_syn_frame());
   return true;
 }
 

@@ -88,8 +88,12 @@ void Relay::pump() {
   if (phase_ == Phase::kOver) return;
   const Time now = owner_.context().reactor().now();
   if (phase_ == Phase::kConnecting) follow_handshake();
+  if (phase_ == Phase::kOpen && endpoint_.state() >= State::kEstablished) {
+    owner_.on_established(*this);
+  }
   bool more = false;
   if (phase_ == Phase::kOpen && stream_) {
+    if (endpoint_.receive_starved()) endpoint_.consume(0, now);  // announces what there is again
     guest_to_stream(now);
     more = stream_to_guest(now);
   }
@@ -97,7 +101,10 @@ void Relay::pump() {
   follow_end(now);
   if (phase_ == Phase::kOver) return;
   if (more) owner_.schedule(*this);
-  const Time again = stranded_.empty() ? kNever : now + kMemoryRetry;
+  // Nothing tells when others give memory back.
+  const bool starved = !stranded_.empty() || endpoint_.receive_starved() ||
+                       (stream_ready_ && endpoint_.send_starved());
+  const Time again = starved ? now + kMemoryRetry : kNever;
   owner_.context().reactor().timers().arm(timer_, std::min(endpoint_.poll_at(now), again));
 }
 
@@ -119,7 +126,12 @@ void Relay::follow_handshake() {
   phase_ = Phase::kOpen;
   const auto incoming = std::exchange(incoming_, nullptr);
   stream_ = incoming->accept(*this);
-  owner_.on_established(*this);
+  if (stream_ == nullptr) {  // the opener gave up in this very turn
+    stream_over_ = true;
+    endpoint_.abort(owner_.context().reactor().now());
+    return;
+  }
+  stream_ready_ = true;
 }
 
 void Relay::guest_to_stream(Time now) {
@@ -149,6 +161,7 @@ bool Relay::stream_to_guest(Time now) {
     if (room == 0) return false;
     const std::size_t n = stream_->read(MutableBytes{scratch.data(), room});
     if (n == 0) {
+      stream_ready_ = false;
       if (stream_->at_end() && !endpoint_shut_) {
         endpoint_shut_ = true;
         endpoint_.shutdown(now);
@@ -218,7 +231,7 @@ void Relay::on_open() {
   phase_ = Phase::kOpen;
   syn_frame_.reset();
   endpoint_.accept(owner_.context().reactor().now());
-  owner_.on_established(*this);
+  stream_ready_ = true;
   owner_.schedule(*this);
 }
 
@@ -251,6 +264,7 @@ void Relay::on_refused(StreamError reason) {
 }
 
 void Relay::on_readable() {
+  stream_ready_ = true;
   owner_.schedule(*this);
 }
 void Relay::on_writable() {

@@ -137,6 +137,7 @@ class Relay final : public transport::StreamHandler {
   bool opener_;
   bool stream_shut_ = false;
   bool endpoint_shut_ = false;
+  bool stream_ready_ = false;  ///< on_readable was told, and read() has not answered 0 since
   bool stream_over_ = false;  ///< both directions of the stream ended in order, or it broke
   /// Read from the stream when the memory budget was spent; at most one copy chunk.
   std::vector<std::uint8_t> stranded_;
