@@ -78,6 +78,8 @@ void Connection::on_deadline() {
         fail(StreamError::kTimedOut);
       } else if (state_ == StreamState::kNone) {
         close();
+      } else if (stream_ == nullptr && linger_on()) {
+        return;
       } else {
         fail(StreamError::kTimedOut);
       }
@@ -113,7 +115,8 @@ void Connection::on_channel_broken() {
     die(StreamError::kPeerDown);
     return;
   }
-  if (fin_received_ && fin_sent_) {  // the peer left without END: all that it sent was read
+  // The peer left without END: all that it sent was read, and nothing of ours is left here.
+  if (fin_received_ && fin_sent_ && (fin_ended_ || unsent() == 0)) {
     if (stream_ != nullptr) stream_->finish();
     stream_ = nullptr;
     handler_ = nullptr;
@@ -203,6 +206,7 @@ bool Connection::handle(const Record& record) {
       return on_answer(record);
     case RecordType::kFin:
       if (state_ != StreamState::kOpen || fin_received_) return protocol_error();
+      if (pending_.size() - head_ > 2 * kStage) return protocol_error();  // more than data can be
       fin_received_ = true;
       end_sent_ = true;
       queue(RecordType::kEnd);
@@ -224,6 +228,7 @@ bool Connection::handle(const Record& record) {
       return true;
     case RecordType::kPong:
       asked_.reset();
+      heard_ = true;
       return link_ == Link::kReady || protocol_error();
     case RecordType::kData:
       break;
@@ -295,6 +300,7 @@ bool Connection::refuse_peer(AuthError error) {
 bool Connection::on_open_record(Bytes body) {
   if (role_ != Role::kAcceptor || link_ != Link::kReady || state_ != StreamState::kNone)
     return protocol_error();
+  if (pending_.size() - head_ >= kStage) return protocol_error();  // asks, and reads no answers
   const Bytes preface = body.subspan(kMacSize);
   const Mac expected = session_.next_preface_mac(preface);
   if (!equal_constant_time(expected, body.first(kMacSize)))
@@ -335,6 +341,7 @@ bool Connection::on_answer(const Record& record) {
 }
 
 bool Connection::on_reset_record(StreamError reason) {
+  if (link_ != Link::kReady) return protocol_error();  // nobody has proved anything yet
   if (state_ != StreamState::kNone) news_ = reason;
   die(std::nullopt);
   return false;
@@ -443,10 +450,25 @@ void Connection::release_stream() {
   if (fin_sent_ && fin_received_) {
     stream_ = nullptr;
     handler_ = nullptr;
-    if (!dead()) arm(owner_.linger());
+    if (dead()) return;
+    linger_ends_ = owner_.reactor().now() + kMaxLinger;
+    heard_ = true;
+    static_cast<void>(linger_on());
     return;
   }
   abort(StreamError::kReset);
+}
+
+// What was acknowledged to the one end is still on its way to the other, which may read slowly: as
+// long as it moves, or the peer at least answers, it is waited for.
+bool Connection::linger_on() {
+  const std::size_t left = unsent();
+  const bool moves = left < lingering_ || std::exchange(heard_, false);
+  lingering_ = left;
+  if (!moves || owner_.reactor().now() >= linger_ends_) return false;
+  if (left == 0) queue(RecordType::kPing);
+  arm(owner_.linger());
+  return true;
 }
 
 void Connection::check_finished() {

@@ -140,6 +140,8 @@ class Connection final : public ChannelHandler {
   static constexpr std::size_t kStage = std::size_t{256} << 10;
   static constexpr std::size_t kFlushAt = std::size_t{64} << 10;
   static constexpr std::size_t kDirectWrite = 4096;
+  static constexpr int kRecordsPerTurn = 64;  // so that no peer holds the worker
+  static constexpr Duration kMaxLinger = 1h;
 
   void pump();
   bool read_some(std::span<const MutableBytes> pieces, std::size_t& n);
@@ -166,6 +168,7 @@ class Connection final : public ChannelHandler {
   void arm(Duration in);
   void on_deadline();
   void check_finished();
+  [[nodiscard]] bool linger_on();
   void die(std::optional<StreamError> reason);
   void later() { owner_.defer(*this); }
 
@@ -198,6 +201,9 @@ class Connection final : public ChannelHandler {
   bool fin_sent_ = false, fin_ended_ = false, fin_received_ = false, end_sent_ = false;
   std::optional<Time> asked_;        // when the PING went out that is not answered yet
   std::optional<StreamError> news_;  // to be told in the deferred turn
+  bool heard_ = false;               // a PONG came since it was last asked for
+  std::size_t lingering_ = 0;  // octets not delivered at the last look, after the stream's end
+  Time linger_ends_{};
   Timer timer_;
 };
 

@@ -40,7 +40,9 @@ void Connection::pump() {
   const bool unread =
       stream_ != nullptr && state_ == StreamState::kOpen && !read_armed_ && !fin_received_;
   if (unread) return;
-  while (!dead() && link_ != Link::kResetting && parser_.data_remaining() == 0) {
+  for (int i = 0;
+       i < kRecordsPerTurn && !dead() && link_ != Link::kResetting && parser_.data_remaining() == 0;
+       ++i) {
     const std::array<MutableBytes, 1> piece{parser_.gap()};
     std::size_t n = 0;
     if (!read_some(piece, n) || !took_control(n)) break;
@@ -55,7 +57,8 @@ std::size_t Connection::read(MutableBytes out) {
   if (link_ != Link::kReady || state_ != StreamState::kOpen || fin_received_) return 0;
   std::size_t filled = 0;
   read_armed_ = false;
-  while (filled < out.size() && !dead() && !fin_received_) {
+  int records = 0;
+  while (filled < out.size() && !dead() && !fin_received_ && records < kRecordsPerTurn) {
     const std::size_t data = std::min(parser_.data_remaining(), out.size() - filled);
     const bool whole = data == parser_.data_remaining();
     const std::array<MutableBytes, 2> pieces{out.subspan(filled, data), parser_.gap()};
@@ -66,6 +69,7 @@ std::size_t Connection::read(MutableBytes out) {
     parser_.data_taken(taken);
     filled += taken;
     if (n > taken && !took_control(n - taken)) break;
+    records += n > taken ? 1 : 0;
   }
   owner_.counters_mutable().bytes_in.add(filled);
   if (filled == 0 && !fin_received_ && !dead()) {

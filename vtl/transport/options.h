@@ -50,9 +50,11 @@ struct Options {
 
   Duration handshake_timeout = 5s;  ///< connect and prove the key; 100 ms to 60 s
   Duration answer_timeout = 150s;   ///< from open() to accept or refuse; 1 s to 600 s
-  Duration linger = 60s;            ///< to deliver after the last shutdown(); 1 s to 600 s
-  Duration idle_timeout = 120s;     ///< an unused connection beyond `warm` is closed; 1 s to 1 h
-  Duration keepalive = 3s;          ///< idle connections are asked this often; 10 ms to 60 s
+  /// After the last shutdown(): how long nothing may move and the peer be silent while the rest is
+  /// delivered, an hour in all; 1 s to 600 s.
+  Duration linger = 60s;
+  Duration idle_timeout = 120s;  ///< an unused connection beyond `warm` is closed; 1 s to 1 h
+  Duration keepalive = 3s;       ///< idle connections are asked this often; 10 ms to 60 s
   /// An idle connection that does not answer for so long shows that the peer is gone: every stream
   /// with it ends with kPeerDown. 50 ms to 600 s. (UDT alone notices after some 46 s.)
   Duration silence = 15s;

@@ -189,6 +189,10 @@ void PeerTransport::mark_down() {
 void PeerTransport::on_ready(Connection& connection) {
   if (connection.role() == Connection::Role::kAcceptor) {
     set_half_open(connection, false);
+    // The peer keeps some ready for its next streams; more than all bounds together is no use.
+    if (connections_.size() > options_.max_streams + options_.max_half_open + kMaxIdle) {
+      connection.close();
+    }
     return;
   }
   if (!up_) log::info("peer {} is up", options_.name);
