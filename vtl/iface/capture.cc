@@ -56,12 +56,15 @@ class Capture final : public Decorator {
     if (!sink_) return inner_->write(batch);
     // Sent frames are empty afterwards, so all are encoded before, and those sent are kept.
     ends_.clear();
+    ends_.push_back(0);
     for (const Packet& packet : batch) {
       if (packet) record(packet, CaptureDirection::kOutbound);
       ends_.push_back(blocks_.size());
     }
     const std::size_t done = inner_->write(batch);
-    hand_over(done == 0 ? 0 : ends_[done - 1]);
+    // One that is empty and yet not done with is taken too; it comes back empty, unrecorded.
+    const bool one_more = done < batch.size() && !batch[done];
+    hand_over(ends_[one_more ? done + 1 : done]);
     return done;
   }
 
@@ -88,7 +91,7 @@ class Capture final : public Decorator {
   std::int64_t epoch_;
   std::uint64_t written_ = 0;
   std::vector<std::uint8_t> blocks_;
-  std::vector<std::size_t> ends_;
+  std::vector<std::size_t> ends_;  // of the octets of the first 0, 1, 2... frames
 };
 
 bool write_all(int fd, Bytes bytes) {

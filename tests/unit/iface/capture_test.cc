@@ -190,6 +190,23 @@ TEST_F(CaptureFile, TheDecoratorRecordsBothDirectionsAndOnlyWhatWasTaken) {
             "3.000000000|3|0x00000001|guest|super-frame, segments of 1000, partial checksum\n");
 }
 
+TEST_F(CaptureFile, ASuperFrameWhoseSegmentsWaitForRoomIsRecordedOnce) {
+  auto [a, b] = open_memory_pair({.super_frames = false}, {.queue = 4}).value();
+  auto captured = open_capture(std::move(a), path("h.pcapng"), {.epoch = 0}).value();
+  Batch out, in;
+  out.push_back(super_frame(1, 6000, Time{1s}));
+  out.push_back(frame({.seq = 2}, Time{2s}));
+  ASSERT_EQ(captured->write(out), 0U) << "two segments wait inside";
+  ASSERT_EQ(captured->write(out), 0U);
+  (void)b->read(pool_, Time{}, in);
+  ASSERT_EQ(captured->write(out), 2U);
+  captured.reset();
+  EXPECT_EQ(output_of("tshark -r " + path("h.pcapng") +
+                      " -T fields -E separator='|' -e frame.time_epoch -e frame.comment "
+                      "2>/dev/null"),
+            "1.000000000|super-frame, segments of 1000, partial checksum\n2.000000000|\n");
+}
+
 TEST_F(CaptureFile, ACaptureAtItsBoundStopsAndTheTrafficGoesOn) {
   auto [a, b] = open_memory_pair({}, {}).value();
   std::size_t written = 0;
