@@ -11,6 +11,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
+#include <sys/stat.h>
 #include <sys/timerfd.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -19,6 +20,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 
 #include "vtl/iface/backend.h"
 #include "vtl/iface/device.h"
@@ -273,12 +275,22 @@ std::unexpected<Error> qemu_failed(const QemuOptions& options, const char* what)
   return fail(fmt::format("qemu {}: {}: {}", options.address, what, std::strerror(errno)));
 }
 
-// Removes the socket file of a program that is gone; one that answers is left alone.
-void remove_stale(const StreamAddress& address) {
+// Makes the folder of the socket and removes what a program that is gone left there; a socket that
+// answers is left alone.
+Outcome<void> prepare_path(const QemuOptions& options, const StreamAddress& address) {
+  const auto folder = std::filesystem::path(address.path).parent_path();
+  if (!folder.empty()) ::mkdir(folder.c_str(), S_IRWXU | S_IRGRP | S_IXGRP | S_IROTH | S_IXOTH);
+  struct stat status{};
+  if (::lstat(address.path.c_str(), &status) != 0) return {};
+  if (!S_ISSOCK(status.st_mode)) {
+    return fail(fmt::format("qemu {}: a file that is no socket stands there; choose another path",
+                            options.address));
+  }
   const OwnedFd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (::connect(probe.get(), address.get(), address.size) != 0 && errno == ECONNREFUSED) {
     ::unlink(address.path.c_str());
   }
+  return {};
 }
 
 Outcome<OwnedFd> open_listener(const QemuOptions& options, const StreamAddress& address) {
@@ -287,8 +299,8 @@ Outcome<OwnedFd> open_listener(const QemuOptions& options, const StreamAddress& 
   if (address.path.empty()) {
     const int one = 1;
     ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-  } else {
-    remove_stale(address);
+  } else if (auto prepared = prepare_path(options, address); !prepared) {
+    return std::unexpected(prepared.error());
   }
   if (::bind(fd.get(), address.get(), address.size) != 0) {
     if (errno == EADDRINUSE) {

@@ -26,7 +26,8 @@ struct QemuOptions {
   Duration retry = 1s;  ///< between attempts to connect
 };
 
-/// A stale unix socket file, on which nobody listens, is replaced; it is removed at the end.
+/// The folder of a unix socket is made when it is missing. A stale socket file, on which nobody
+/// listens, is replaced (a file of another kind is an error); it is removed at the end.
 [[nodiscard]] Outcome<std::unique_ptr<Interface>> open_qemu(const QemuOptions& options);
 
 }  // namespace vtl::iface

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <fstream>
 
 #include "tests/unit/iface/temporary_folder.h"
 #include "tests/unit/packet/frames.h"
@@ -211,6 +212,23 @@ TEST_F(QemuTest, AStaleSocketFileIsReplaced) {
   bound().close();
   EXPECT_TRUE(std::filesystem::exists(path_));
   EXPECT_TRUE(open_qemu({.address = "unix:" + path_}));
+}
+
+TEST_F(QemuTest, AFileThatIsNoSocketStaysAndIsToldInOneLine) {
+  std::ofstream(path_) << "precious";
+  const auto refused = open_qemu({.address = "unix:" + path_});
+  ASSERT_FALSE(refused);
+  EXPECT_NE(refused.error().message.find("no socket"), std::string::npos)
+      << refused.error().message;
+  EXPECT_EQ(refused.error().message.find('\n'), std::string::npos);
+  EXPECT_EQ(std::filesystem::file_size(path_), 8U);
+}
+
+TEST_F(QemuTest, TheFolderOfASocketIsMade) {
+  path_ = folder_.file("fresh") + "/vm.sock";
+  auto vm = open_qemu({.address = "unix:" + path_});
+  ASSERT_TRUE(vm) << vm.error().message;
+  EXPECT_TRUE(call());
 }
 
 }  // namespace
