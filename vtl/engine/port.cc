@@ -88,6 +88,7 @@ bool Port::read() {
 void Port::close() {
   closed_ = true;
   update_interest();
+  if (polled()) worker_.remove_poll(*this);
   if (on_closed_) on_closed_();
 }
 

@@ -9,8 +9,9 @@
 // frame beyond the limits, or one that has waited for longer than max_wait, is dropped and counted
 // as tx-queue-full.
 //
-// An interface that reports kClosed is read no more, for good; it is still written to (it counts
-// what it cannot send), and the port tells `on_closed`. The opposite direction of the link goes on.
+// An interface that reports kClosed is read and polled no more, for good; it is still written to
+// (it counts what it cannot send), and the port tells `on_closed`. The opposite direction of the
+// link goes on.
 //
 // Thread rule: the worker's thread; counters from any.
 // Invariants: frames leave in the order in which they were pushed; the backlog is non-empty exactly

@@ -271,6 +271,26 @@ TEST_F(LinkTest, EndedInterface_IsReadNoMore_AndTheOtherDirectionGoesOn) {
   EXPECT_THAT(guest_wire_.out, ElementsAre(8));
 }
 
+TEST(Port, EndedPolledInterface_WakesTheWorkerNoMore) {
+  HandWorker worker(true);
+  Wire wire;
+  wire.ended = true;
+  struct Nowhere final : FrameSink {
+    void push(Batch& batch) override { batch.clear(); }
+  } nowhere;
+  Port port(*worker, "file", std::make_unique<FakeInterface>("f", wire));
+  bool closed = false;
+  port.start(nowhere, [&] { closed = true; });
+  ASSERT_TRUE(worker.until([&] { return closed; }));
+
+  bool fired = false;
+  Timer timer([&] { fired = true; });
+  worker->timers().arm(timer, worker->now() + 50ms);
+  int turns = 0;
+  EXPECT_TRUE(worker.until([&] { return fired || ++turns > 20; }));
+  EXPECT_TRUE(fired) << "polling would have turned the loop a thousand times until the timer";
+}
+
 TEST_F(LinkTest, ReadingIsBoundedPerTurn) {
   build();
   for (int i = 0; i < 1000; ++i) guest_wire_.send(1, 2, 0);
