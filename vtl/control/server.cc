@@ -13,6 +13,7 @@
 #include <list>
 #include <string_view>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "vtl/base/log.h"
@@ -24,6 +25,7 @@ namespace vtl::control {
 namespace {
 
 constexpr std::size_t kDumpChunk = std::size_t{64} << 10;
+constexpr Duration kAcceptPause = 1s;
 
 // Errors that say "later", not "over".
 bool would_block(int error) {
@@ -71,7 +73,9 @@ class Server::Loop {
   void run() {
     std::vector<pollfd> fds;
     for (;;) {
-      fds.assign({{wake_.get(), POLLIN, 0}, {listener_.get(), POLLIN, 0}});
+      // poll() passes over a descriptor of -1.
+      const bool accepting = clock_.now() >= accept_from_;
+      fds.assign({{wake_.get(), POLLIN, 0}, {accepting ? listener_.get() : -1, POLLIN, 0}});
       for (const auto& connection : connections_) append(fds, connection);
       // Deadlines are checked at every turn, and a turn comes at least once a second.
       if (poll(fds.data(), fds.size(), 1000) < 0 && errno != EINTR) return;
@@ -94,9 +98,23 @@ class Server::Loop {
   void accept_all(Time now) {
     for (;;) {
       Descriptor fd(accept4(listener_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
-      if (!fd) return;
+      if (!fd) {
+        if (errno == ECONNABORTED || errno == EINTR) continue;
+        if (!would_block(errno)) accept_later(now, errno);
+        return;
+      }
+      starved_ = false;
       if (connections_.size() >= kMaxConnections) continue;
       connections_.push_back({.fd = std::move(fd), .deadline = now + kRequestTime});
+    }
+  }
+
+  // Out of descriptors or of memory: those who wait stay in the listener's queue meanwhile.
+  void accept_later(Time now, int error) {
+    accept_from_ = now + kAcceptPause;
+    if (!std::exchange(starved_, true)) {
+      log::warn("control socket {}: cannot take a connection: {}; tried again every second", path_,
+                std::strerror(error));
     }
   }
 
@@ -156,10 +174,11 @@ class Server::Loop {
     }
   }
 
-  // A dump's client says nothing more: anything to read means that it has closed.
+  // A dump's client has nothing more to say. What it says all the same is read and let go: left
+  // where it is it would wake the loop for ever.
   static bool client_gone(const Connection& c) {
-    char octet = 0;
-    const auto n = recv(c.fd.get(), &octet, 1, MSG_PEEK | MSG_DONTWAIT);
+    std::array<char, kMaxRequest> chunk;
+    const auto n = recv(c.fd.get(), chunk.data(), chunk.size(), MSG_DONTWAIT);
     return n == 0 || (n < 0 && !would_block(errno));
   }
 
@@ -187,7 +206,9 @@ class Server::Loop {
   Source& source_;
   SystemClock clock_;
   std::list<Connection> connections_;
-  std::thread thread_;  // last: it uses all of the above
+  Time accept_from_{};    // the listener is not watched before
+  bool starved_ = false;  // the last accept found no descriptor or memory
+  std::thread thread_;    // last: it uses all of the above
 };
 
 Server::Server(std::unique_ptr<Loop> loop) : loop_(std::move(loop)) {}

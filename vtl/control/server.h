@@ -6,7 +6,8 @@
 // no guest and no other user reaches it.
 //
 // Bounds: kMaxConnections at once (further ones are closed at once), kMaxRequest octets of request,
-// kRequestTime to send it and as long again to take the answer.
+// kRequestTime to send it and as long again to take the answer. While the process has no descriptor
+// left, clients wait in the listener's queue, which is looked at once a second.
 // Thread rule: made and destroyed on one thread; the source is called on the server's thread.
 #pragma once
 

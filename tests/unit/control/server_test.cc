@@ -3,15 +3,26 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <httplib.h>
+#include <linux/sockios.h>
+#include <spdlog/sinks/base_sink.h>
+#include <spdlog/spdlog.h>
+#include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <array>
+#include <atomic>
+#include <chrono>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <memory>
+#include <mutex>
 #include <nlohmann/json.hpp>
+#include <thread>
 
 #include "tests/unit/control/fake_source.h"
 #include "vtl/control/client.h"
@@ -173,6 +184,75 @@ TEST_F(ControlServer, ADumpStreamsUntilTheClientCloses) {
     EXPECT_EQ(octets, source_.dump_value);
   }
   EXPECT_TRUE(ask(path_, {}));
+}
+
+TEST_F(ControlServer, WhatADumpsClientSaysOnIsReadAndLetGo) {
+  start();
+  const auto dump = open_dump(path_, {.link = "vm1"});
+  ASSERT_TRUE(dump) << dump.error().message;
+  const std::string more(10'000, 'm');
+  ASSERT_EQ(send(dump->get(), more.data(), more.size(), MSG_NOSIGNAL),
+            static_cast<ssize_t>(more.size()));
+  // Octets that the server has not read; each question is a turn of its loop.
+  int unread = -1;
+  for (int i = 0; i < 1000 && unread != 0; ++i) {
+    ASSERT_TRUE(ask(path_, {}));
+    ASSERT_EQ(ioctl(dump->get(), SIOCOUTQ, &unread), 0);
+  }
+  EXPECT_EQ(unread, 0);
+}
+
+// Leaves the process no free descriptor until its end.
+class NoDescriptors {
+ public:
+  NoDescriptors() {
+    getrlimit(RLIMIT_NOFILE, &before_);
+    const Descriptor first_free(dup(STDERR_FILENO));
+    rlimit none = before_;
+    none.rlim_cur = static_cast<rlim_t>(first_free.get());
+    setrlimit(RLIMIT_NOFILE, &none);
+  }
+  ~NoDescriptors() { setrlimit(RLIMIT_NOFILE, &before_); }
+  NoDescriptors(const NoDescriptors&) = delete;
+  NoDescriptors& operator=(const NoDescriptors&) = delete;
+
+ private:
+  rlimit before_{};
+};
+
+// How many lines were logged.
+class CountingSink final : public spdlog::sinks::base_sink<std::mutex> {
+ public:
+  std::atomic<int> lines = 0;
+
+ private:
+  void sink_it_(const spdlog::details::log_msg&) override { ++lines; }
+  void flush_() override {}
+};
+
+TEST_F(ControlServer, WithoutDescriptorsClientsWaitAndAreAnsweredLater) {
+  const auto sink = std::make_shared<CountingSink>();
+  const auto before = spdlog::default_logger();
+  spdlog::set_default_logger(std::make_shared<spdlog::logger>("test", sink));
+  start();
+  const Descriptor client(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_un address{.sun_family = AF_UNIX, .sun_path = {}};
+  path_.copy(address.sun_path, sizeof(address.sun_path) - 1);
+  {
+    const NoDescriptors none;
+    ASSERT_EQ(connect(client.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)),
+              0);
+    const auto give_up = std::chrono::steady_clock::now() + 30s;
+    while (sink->lines == 0 && std::chrono::steady_clock::now() < give_up)
+      std::this_thread::yield();
+  }
+  EXPECT_EQ(sink->lines, 1);
+  const std::string question = "{\"command\":\"status\"}\n";
+  EXPECT_GT(send(client.get(), question.data(), question.size(), MSG_NOSIGNAL), 0);
+  std::array<char, 4096> chunk;
+  EXPECT_GT(recv(client.get(), chunk.data(), chunk.size(), 0), 0);
+  server_.reset();
+  spdlog::set_default_logger(before);
 }
 
 TEST_F(ControlServer, LongPathIsRefusedInOneLine) {
