@@ -26,7 +26,7 @@ bool Backend::flush_segments() {
 }
 
 std::size_t Backend::write(std::span<Packet> batch) {
-  if (!flush_segments()) return 0;
+  if (!finish_frame() || !flush_segments()) return 0;
   const bool finish = !carries().partial_checksum;
   std::size_t done = 0;
   while (done < batch.size()) {

@@ -3,7 +3,9 @@
 // The name, the counters, and the way frames leave: whatever a backend cannot carry as it is, it
 // cuts or completes here. write() sends frame by frame through send_some(); segments of a
 // super-frame that found no room wait inside, and the super-frame they came from stays in the
-// caller's batch as an empty packet, so that the caller comes back.
+// caller's batch as an empty packet, so that the caller comes back. A backend that can send a frame
+// in part does the same with it: it keeps the rest, leaves the packet empty and not done with, and
+// sends the rest in finish_frame().
 // Thread rule: as Interface. Bounds: at most kMaxSegments segments wait.
 #pragma once
 
@@ -32,8 +34,13 @@ class Backend : public Interface {
   };
   [[nodiscard]] virtual Carries carries() const noexcept = 0;
 
-  /// Sends from the front of `frames`, none of them empty, and returns how many it is done with:
-  /// sent and counted by sent(), or let go by dropped(). Fewer than given: no room now.
+  /// Sends what is left of a frame that went in part; false: no room now. Comes before any other
+  /// sending, so send_some() never finds such a rest.
+  [[nodiscard]] virtual bool finish_frame() { return true; }
+
+  /// Sends from the front of `frames` and returns how many it is done with: sent and counted by
+  /// sent(), or let go by dropped(). Fewer than given: no room now. None of them is empty but,
+  /// perhaps, the first, after a frame that went in part: it is done with then.
   [[nodiscard]] virtual std::size_t send_some(std::span<Packet> frames) = 0;
 
   void received(const Packet& packet) noexcept {

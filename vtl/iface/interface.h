@@ -66,8 +66,8 @@ class Interface {
   /// Sends from the front of `batch` and returns how many frames it is done with (sent, or dropped
   /// and counted); they are left empty in the batch. Fewer than batch.size() means that the
   /// transmit queue is full: try the rest when writable or later. An empty packet in the batch
-  /// stands for nothing new: it is what a super-frame becomes while some of its segments still wait
-  /// inside for room.
+  /// stands for nothing new: it is what a frame becomes while a part of it (segments of a
+  /// super-frame, the rest of a frame in a stream) still waits inside for room.
   [[nodiscard]] virtual std::size_t write(std::span<Packet> batch) = 0;
   /// Whether fd() becomes writable after write() fell short; otherwise the caller tries again
   /// later.

@@ -1,16 +1,19 @@
 // Theory of operation. fd() is an epoll descriptor that stands for whatever is waited for: the
-// listening socket, a connection attempt, the retry timer, or the machine's connection. It is
+// listening socket, a connection attempt, the retry timer, or the machine's connection; and for
+// `more_`, an event descriptor that is readable exactly while a whole frame is buffered. It is
 // readable when any of them is. read() looks at all of it: it accepts, completes, retries, and then
 // takes frames off the connection.
 //
-// States: kIdle (listening, or waiting for the retry timer), kConnecting, kConnected. Leaving
-// kConnected forgets what was half-read and half-sent: the next machine begins at a frame's start.
+// States: kIdle (listening, or waiting for the retry timer), kConnecting, kConnected. When the
+// machine has gone (`ended_`) the whole frames that it sent are delivered before kConnected is
+// left, which forgets what was half-read and half-sent: the next machine begins at a frame's start.
 #include "vtl/iface/qemu.h"
 
 #include <fmt/format.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <sys/timerfd.h>
 #include <sys/uio.h>
@@ -39,14 +42,17 @@ enum class State : std::uint8_t { kIdle, kConnecting, kConnected };
 
 class Qemu final : public Backend {
  public:
-  Qemu(const QemuOptions& options, StreamAddress address, OwnedFd epoll, OwnedFd waiter)
+  Qemu(const QemuOptions& options, StreamAddress address, OwnedFd epoll, OwnedFd waiter,
+       OwnedFd more)
       : Backend(options.name.empty() ? options.address : options.name),
         options_(options),
         address_(std::move(address)),
         epoll_(std::move(epoll)),
         waiter_(std::move(waiter)),
+        more_(std::move(more)),
         in_(kReadAhead) {
     watch(EPOLL_CTL_ADD, waiter_.get(), EPOLLIN);
+    watch(EPOLL_CTL_ADD, more_.get(), EPOLLIN);
     if (!options_.listen) connect();
   }
   ~Qemu() override {
@@ -64,16 +70,12 @@ class Qemu final : public Backend {
     if (state_ == State::kIdle) look_at_waiter();
     if (state_ == State::kConnecting) look_at_attempt();
     if (state_ != State::kConnected) return ReadStatus::kOk;
-    if (in_size_ < in_.size()) {
-      const ssize_t got =
-          ::recv(connection_.get(), in_.data() + in_size_, in_.size() - in_size_, MSG_DONTWAIT);
-      if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR)) {
-        disconnect();
-        return ReadStatus::kOk;
-      }
-      if (got > 0) in_size_ += static_cast<std::size_t>(got);
-    }
-    return take_frames(pool, now, batch) ? ReadStatus::kMore : ReadStatus::kOk;
+    if (!ended_) receive();
+    const bool full = take_frames(pool, now, batch);
+    const bool more = frame_is_buffered();
+    if (ended_ && !more) disconnect();
+    tell_more(more);
+    return full || more ? ReadStatus::kMore : ReadStatus::kOk;
   }
 
  private:
@@ -149,6 +151,7 @@ class Qemu final : public Backend {
 
   void disconnect() {
     connection_.close();
+    ended_ = false;
     in_size_ = 0;
     unsent_.clear();
     state_ = State::kIdle;
@@ -159,14 +162,41 @@ class Qemu final : public Backend {
     }
   }
 
-  // Delivers whole frames, at most kMaxBatch; true when there may be more of them.
+  void receive() {
+    if (in_size_ == in_.size()) return;
+    const ssize_t got =
+        ::recv(connection_.get(), in_.data() + in_size_, in_.size() - in_size_, MSG_DONTWAIT);
+    ended_ = got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR);
+    if (got > 0) in_size_ += static_cast<std::size_t>(got);
+  }
+
+  // Whether take_frames() would take something: a lying length counts.
+  [[nodiscard]] bool frame_is_buffered() const {
+    if (in_size_ < kLengthSize) return false;
+    const std::size_t length = load_be32(in_, 0);
+    return !is_possible(length) || in_size_ - kLengthSize >= length;
+  }
+  [[nodiscard]] static bool is_possible(std::size_t length) {
+    return length >= kMinFrame && length <= kMaxFrame;
+  }
+
+  void tell_more(bool more) {
+    if (more == told_more_) return;
+    told_more_ = more;
+    std::uint64_t count = 1;
+    // Neither can fail: the counter is 0 before the one and 1 before the other.
+    [[maybe_unused]] const auto ignored = more ? ::write(more_.get(), &count, sizeof count)
+                                               : ::read(more_.get(), &count, sizeof count);
+  }
+
+  // Delivers whole frames, at most kMaxBatch; true when these were as many.
   bool take_frames(PacketPool& pool, Time now, Batch& batch) {
     const Bytes bytes = Bytes(in_).first(in_size_);
     std::size_t at = 0;
     std::size_t count = 0;
     for (; count < kMaxBatch && in_size_ - at >= kLengthSize; ++count) {
       const std::size_t length = load_be32(bytes, at);
-      if (length < kMinFrame || length > kMaxFrame) {
+      if (!is_possible(length)) {
         counters_.drops.add(DropReason::kRxError);
         disconnect();
         return false;
@@ -187,39 +217,48 @@ class Qemu final : public Backend {
     return count == kMaxBatch;
   }
 
-  // The rest of a frame of which a part was sent. True when there is none left.
-  bool flush() {
+  [[nodiscard]] bool finish_frame() override {
     while (!unsent_.empty()) {
       const ssize_t gone =
           ::send(connection_.get(), unsent_.data(), unsent_.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
-      if (gone < 0) return errno != EAGAIN && errno != EINTR;  // else read() sees the end
+      if (gone < 0 && no_room_now()) return false;
+      if (gone < 0) {  // the machine is gone: read() tells
+        unsent_.clear();
+        return true;
+      }
       unsent_.erase(unsent_.begin(), unsent_.begin() + gone);
     }
     return true;
   }
+
+  static bool no_room_now() { return errno == EAGAIN || errno == ENOBUFS || errno == EINTR; }
 
   [[nodiscard]] std::size_t send_some(std::span<Packet> frames) override {
     const std::size_t longest = options_.mtu + kLinkLayer;
     std::size_t done = 0;
     while (done < frames.size()) {
       Packet& first = frames[done];
+      if (!first) {  // finish_frame() has sent its rest
+        ++done;
+        continue;
+      }
       if (state_ != State::kConnected || first.size() > longest) {
         dropped(first,
                 first.size() > longest ? DropReason::kTxTooLarge : DropReason::kInterfaceDown);
         ++done;
         continue;
       }
-      if (!flush()) return done;
       std::size_t end = done + 1;
       while (end < frames.size() && end - done < kMaxBatch && frames[end].size() <= longest) ++end;
       const std::size_t gone = send_run(frames.subspan(done, end - done));
-      if (gone == 0) return done;
       done += gone;
+      if (gone == 0 || !unsent_.empty()) return done;
     }
     return done;
   }
 
-  // One system call for up to kMaxBatch frames; the rest of a frame that went in part is kept.
+  // One system call for up to kMaxBatch frames, none of them empty. Of a frame that went in part
+  // the rest is kept: it is counted and left empty, but it is not among those that are done.
   std::size_t send_run(std::span<Packet> frames) {
     std::array<std::array<std::uint8_t, kLengthSize>, kMaxBatch> lengths;
     std::array<iovec, 2 * kMaxBatch> pieces;
@@ -235,19 +274,24 @@ class Qemu final : public Backend {
     message.msg_iov = pieces.data();
     message.msg_iovlen = 2 * frames.size();
     const ssize_t gone = ::sendmsg(connection_.get(), &message, MSG_DONTWAIT | MSG_NOSIGNAL);
-    if (gone < 0 && (errno == EAGAIN || errno == ENOBUFS || errno == EINTR)) return 0;
+    if (gone < 0 && no_room_now()) return 0;
     if (gone < 0) {  // the machine is gone: read() tells, the frames are lost
       for (Packet& frame : frames) dropped(frame, DropReason::kInterfaceDown);
       return frames.size();
     }
     std::size_t left = static_cast<std::size_t>(gone);
     std::size_t done = 0;
-    for (; left > 0; ++done) {
+    while (left > 0) {
       Packet& frame = frames[done];
       const std::size_t whole = kLengthSize + frame.size();
-      if (left < whole) keep_rest(lengths[done], frame.bytes(), left);
-      left -= std::min(left, whole);
+      if (left < whole) {
+        keep_rest(lengths[done], frame.bytes(), left);
+        sent(frame);
+        break;
+      }
+      left -= whole;
       sent(frame);
+      ++done;
     }
     return done;
   }
@@ -264,8 +308,11 @@ class Qemu final : public Backend {
   StreamAddress address_;
   OwnedFd epoll_;
   OwnedFd waiter_;  // the listening socket, or the timer of the next attempt
+  OwnedFd more_;    // readable while a whole frame is in in_
   OwnedFd connection_;
   State state_ = State::kIdle;
+  bool ended_ = false;  // the machine sends no more; what it sent is still being delivered
+  bool told_more_ = false;
   std::vector<std::uint8_t> in_;
   std::size_t in_size_ = 0;
   std::vector<std::uint8_t> unsent_;
@@ -332,7 +379,10 @@ Outcome<std::unique_ptr<Interface>> open_qemu(const QemuOptions& options) {
     waiter = OwnedFd(::timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC));
     if (!waiter) return qemu_failed(options, "timer");
   }
-  return std::make_unique<Qemu>(options, std::move(*address), std::move(epoll), std::move(waiter));
+  OwnedFd more(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
+  if (!more) return qemu_failed(options, "eventfd");
+  return std::make_unique<Qemu>(options, std::move(*address), std::move(epoll), std::move(waiter),
+                                std::move(more));
 }
 
 }  // namespace vtl::iface
