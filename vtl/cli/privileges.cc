@@ -76,10 +76,6 @@ void keep_over_user_change() {
   prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0);
 }
 
-bool user_exists(const std::string& user) {
-  return getpwnam(user.c_str()) != nullptr;
-}
-
 Outcome<void> change_user(const std::string& user) {
   const passwd* const entry = getpwnam(user.c_str());
   if (entry == nullptr) return fail(fmt::format("no user '{}' on this host", user));

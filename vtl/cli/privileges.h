@@ -35,8 +35,6 @@ struct RunningRights {
 void keep_over_user_change();
 /// Sets user and its groups for all threads, by name.
 [[nodiscard]] Outcome<void> change_user(const std::string& user);
-/// Whether the user exists; for checking a configuration.
-[[nodiscard]] bool user_exists(const std::string& user);
 
 /// The calling thread keeps only `rights`.
 [[nodiscard]] Outcome<void> limit_to(RunningRights rights);

@@ -166,11 +166,6 @@ int run_config(const config::Config& config) {
     fmt::print(stderr, "{}\n", description.error().message);
     return kUsage;
   }
-  if (config.user && !user_exists(*config.user)) {
-    fmt::print(stderr, "{}: no user '{}' on this host; make one, or leave `user` out\n",
-               config.file, *config.user);
-    return kUsage;
-  }
   const sigset_t signals = ending_signals();
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   std::signal(SIGPIPE, SIG_IGN);

@@ -3,6 +3,8 @@
 #include "vtl/config/config.h"
 
 #include <fmt/format.h>
+#include <pwd.h>
+#include <sys/un.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -10,6 +12,7 @@
 #include <filesystem>
 #include <fstream>
 #include <limits>
+#include <map>
 #include <sstream>
 
 #include "vtl/config/readers.h"
@@ -28,8 +31,8 @@ void read_control(Section& root, ControlConfig& control) {
   Section section(*node, "'control'", root.diagnostics());
   if (const Node* socket = section.find("socket"); socket != nullptr && socket->text == "none") {
     control.socket.clear();
-  } else {
-    section.text("socket", control.socket);
+  } else if (section.text("socket", control.socket)) {
+    control.socket = resolve_socket(section, "socket", control.socket);
   }
   if (section.socket_address("metrics", control.metrics)) {
     const auto& address = control.metrics->address;
@@ -44,12 +47,49 @@ void read_control(Section& root, ControlConfig& control) {
   section.finish();
 }
 
+// The device that an interface reads from, or null.
+const std::string* device_of(const InterfaceOptions& options) {
+  if (const auto* af_packet = std::get_if<iface::AfPacketOptions>(&options)) {
+    return &af_packet->device;
+  }
+  if (const auto* tap = std::get_if<iface::TapOptions>(&options)) return &tap->device;
+  if (const auto* pcap = std::get_if<iface::PcapOptions>(&options)) return &pcap->device;
+  return nullptr;
+}
+
+// What one of two interfaces on a device sends, the other may read: frames would go round for ever.
+class Devices {
+ public:
+  explicit Devices(Diagnostics& diagnostics) : diagnostics_(diagnostics) {}
+
+  void claim(const Node::Entry& entry, const InterfaceOptions& options) {
+    const std::string* const device = device_of(options);
+    if (device == nullptr || device->empty()) return;
+    const Mark mark = Section(entry.value, entry.key, diagnostics_).mark_of("device");
+    const auto [it, fresh] = taken_.emplace(*device, Taken{entry.key, mark});
+    if (fresh) return;
+    diagnostics_.add(mark, fmt::format("device '{}' is that of interface '{}' already (line {}); "
+                                       "frames would loop between the two, so make it one "
+                                       "interface, which several links may have as network",
+                                       *device, it->second.interface, it->second.mark.line));
+  }
+
+ private:
+  struct Taken {
+    std::string interface;
+    Mark mark;
+  };
+  std::map<std::string, Taken> taken_;
+  Diagnostics& diagnostics_;
+};
+
 void read_interfaces(Section& root, Config& config) {
   const Node* const node = root.find("interfaces");
   if (node == nullptr || node->kind != Node::Kind::kMap) {
     if (node != nullptr) Section(*node, "'interfaces'", root.diagnostics()).finish();
     return;
   }
+  Devices devices(root.diagnostics());
   for (const auto& entry : node->entries) {
     check_name(entry.key, "interface", entry.mark, root.diagnostics());
     if (entry.key == "none") {
@@ -57,7 +97,9 @@ void read_interfaces(Section& root, Config& config) {
                              "'none' means no network side; choose another name for an interface");
     }
     auto options = read_interface(entry.value, entry.key, root.diagnostics());
-    if (options) config.interfaces.push_back({entry.key, std::move(*options)});
+    if (!options) continue;
+    devices.claim(entry, *options);
+    config.interfaces.push_back({entry.key, std::move(*options)});
   }
 }
 
@@ -72,7 +114,10 @@ void read_general(Section& root, Config& config) {
                {"info", LogLevel::kInfo},
                {"warning", LogLevel::kWarning},
                {"error", LogLevel::kError}});
-  root.text("user", config.user);
+  if (root.text("user", config.user) && getpwnam(config.user->c_str()) == nullptr) {
+    root.complain("user", fmt::format("no user '{}' on this host; make one, or leave 'user' out",
+                                      *config.user));
+  }
 }
 
 void read_root(const Node& tree, Config& config, Diagnostics& diagnostics) {
@@ -90,6 +135,7 @@ void read_root(const Node& tree, Config& config, Diagnostics& diagnostics) {
     if (links->kind == Node::Kind::kSequence && links->items.empty()) {
       diagnostics.add(links->mark, "'links' is empty: there is nothing to run");
     }
+    if (diagnostics.empty()) check_workers(*links, config, diagnostics);
   }
   root.finish();
 }
@@ -113,6 +159,18 @@ bool check_name(std::string_view name, std::string_view thing, Mark mark,
 
 std::string resolve_path(const std::string& path, const Diagnostics& diagnostics) {
   return (std::filesystem::path(diagnostics.file()).parent_path() / path).string();
+}
+
+std::string resolve_socket(Section& section, std::string_view key, const std::string& path) {
+  constexpr std::size_t kMost = sizeof(sockaddr_un::sun_path) - 1;
+  auto resolved = resolve_path(path, section.diagnostics());
+  if (resolved.size() > kMost) {
+    section.complain(key,
+                     fmt::format("'{}' in {}: the path of a unix socket has at most {} octets, "
+                                 "{} has {}",
+                                 key, section.what(), kMost, resolved, resolved.size()));
+  }
+  return resolved;
 }
 
 std::expected<Config, Mistakes> parse_config(const std::string& text, const std::string& file) {

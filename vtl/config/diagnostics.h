@@ -36,6 +36,7 @@ class Diagnostics {
   void add(Mark mark, std::string message);
 
   [[nodiscard]] bool empty() const noexcept { return count_ == 0; }
+  [[nodiscard]] std::size_t count() const noexcept { return count_; }
   [[nodiscard]] const std::string& file() const noexcept { return file_; }
   /// "file:line:column: message", one line each, in the order of the file.
   [[nodiscard]] std::string to_string() const;

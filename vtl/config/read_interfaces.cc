@@ -78,7 +78,10 @@ InterfaceOptions read_qemu(Section& section) {
   section.require("address", "unix:/run/vm1.sock");
   if (section.text("address", options.address)) {
     const bool local = options.address.starts_with(kUnix) && options.address.size() > kUnix.size();
-    if (!local && !wire::SocketAddress::parse(options.address)) {
+    if (local) {
+      const auto path = options.address.substr(kUnix.size());
+      options.address = std::string(kUnix) + resolve_socket(section, "address", path);
+    } else if (!wire::SocketAddress::parse(options.address)) {
       section.complain("address", fmt::format("'address' in {} must be unix:/run/vm1.sock or "
                                               "127.0.0.1:5555, not '{}'",
                                               section.what(), options.address));

@@ -11,6 +11,7 @@
 #include <map>
 
 #include "vtl/config/readers.h"
+#include "vtl/transport/make_transport.h"
 
 namespace vtl::config {
 namespace {
@@ -51,7 +52,7 @@ void read_addresses(Section& section, Options& options) {
   }
 }
 
-// The first line of the file is the key.
+// The first line of the file is the key; it may end as lines do elsewhere, in CR and LF.
 void read_key_file(Section& section, const std::string& written, Options& options) {
   const auto path = resolve_path(written, section.diagnostics());
   struct stat status{};
@@ -75,6 +76,13 @@ void read_key_file(Section& section, const std::string& written, Options& option
   std::ifstream file(path);
   if (!std::getline(file, options.key)) {
     section.complain("key_file", fmt::format("key file {} cannot be read or is empty", path));
+    return;
+  }
+  if (options.key.ends_with('\r')) options.key.pop_back();
+  if (options.key.empty()) {
+    section.complain("key_file", fmt::format("the first line of key file {} is empty; it must be "
+                                             "the key",
+                                             path));
   }
 }
 
@@ -122,7 +130,7 @@ void read_tuning(Section& section, TransportKind kind, Options& options) {
   section.duration("linger", options.linger, 1s, 600s);
   section.duration("idle_timeout", options.idle_timeout, 1s, 1h);
   section.duration("probe_min", options.probe_min, 10ms, 60s);
-  section.duration("probe_max", options.probe_max, 10ms, 1h);
+  section.duration("probe_max", options.probe_max, 10ms, 600s);
   if (options.probe_max < options.probe_min) {
     section.complain("probe_max",
                      fmt::format("'probe_max' in {} is shorter than 'probe_min'", section.what()));
@@ -132,6 +140,7 @@ void read_tuning(Section& section, TransportKind kind, Options& options) {
 PeerConfig read_peer(const Node& node, const std::string& name, Diagnostics& diagnostics) {
   PeerConfig peer;
   peer.options.name = name;
+  const std::size_t before = diagnostics.count();
   Section section(node, fmt::format("peer '{}'", name), diagnostics);
   section.choice("transport", peer.transport,
                  {{"udt", TransportKind::kUdt}, {"tcp", TransportKind::kTcp}});
@@ -139,6 +148,10 @@ PeerConfig read_peer(const Node& node, const std::string& name, Diagnostics& dia
   read_key(section, peer.options);
   read_tuning(section, peer.transport, peer.options);
   section.finish();
+  // What the transport finds beyond the above has no place of its own in the file.
+  if (auto good = transport::check(peer.options); !good && diagnostics.count() == before) {
+    diagnostics.add(section.mark(), good.error().message);
+  }
   return peer;
 }
 

@@ -37,5 +37,12 @@ bool check_name(std::string_view name, std::string_view thing, Mark mark, Diagno
 
 /// A path as written in the file, made relative to the file's folder.
 [[nodiscard]] std::string resolve_path(const std::string& path, const Diagnostics& diagnostics);
+/// The same for a unix socket; complains at `key` when the kernel does not take a path so long.
+[[nodiscard]] std::string resolve_socket(Section& section, std::string_view key,
+                                         const std::string& path);
+
+/// Complains about the gateways that several workers cannot serve (check_workers.cc). `links`: the
+/// list in the file; everything in it and in `config` is right otherwise.
+void check_workers(const Node& links, const Config& config, Diagnostics& diagnostics);
 
 }  // namespace vtl::config

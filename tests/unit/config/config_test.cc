@@ -92,7 +92,38 @@ std::vector<Case> cases() {
        {.general = "log_level: erorr"},
        "f.yaml:7:12: 'log_level' in the configuration must be debug, info, warning or error (did "
        "you mean 'error'?), not 'erorr'"},
+      {"NoSuchUser",
+       {.general = "user: nobody-of-this-name"},
+       "f.yaml:7:7: no user 'nobody-of-this-name' on this host; make one, or leave 'user' out"},
+      // several workers
+      {"WorkersWithATap",
+       {.general = "workers: 2",
+        .vm1 = "{ type: tap, device: tap-vm1 }",
+        .links = service("gateway: { peer: siteb }")},
+       "f.yaml:6:62: the gateway of link 'vm1' needs workers: 1, not 2: interface 'vm1' is not of "
+       "type af_packet, and streams from the peer would reach workers that do not know them"},
+      {"WorkersWithoutANetwork",
+       {.general = "workers: 2",
+        .vm1 = "{ type: qemu, address: 127.0.0.1:5555 }",
+        .links = "[{ name: vm1, guest: vm1, network: none, services: [gateway: { peer: siteb }] "
+                 "}]"},
+       "the gateway of link 'vm1' needs workers: 1, not 2: interface 'vm1' is not of type"},
+      {"WorkersWithImpair",
+       {.general = "workers: 2",
+        .links = service("impair: { delay: 1ms }, gateway: { peer: siteb }")},
+       "the gateway of link 'vm1' needs workers: 1, not 2: 'impair' in the same link runs on one "
+       "worker"},
+      {"WorkersWithASharedUplinkOfOneWorker",
+       {.general = "workers: 4",
+        .uplink = "{ type: af_packet, device: eth0 }\n  vm2: { type: pcap, device: eth2 }",
+        .links = "[{ name: vm1, guest: vm1, network: uplink, services: [gateway: { peer: siteb "
+                 "}] }, { name: vm2, guest: vm2, network: uplink }]"},
+       "f.yaml:7:62: the gateway of link 'vm1' needs workers: 1, not 4: interface 'uplink' is "
+       "shared with a link that runs on one worker"},
       // control
+      {"LongSocket",
+       {.general = "control: { socket: /" + std::string(107, 's') + " }"},
+       "f.yaml:7:20: 'socket' in 'control': the path of a unix socket has at most 107 octets, /s"},
       {"MetricsForAll",
        {.general = "control: { metrics: 0.0.0.0:9464 }"},
        "f.yaml:7:21: 'metrics' answers without a password, so it listens on a loopback address "
@@ -133,6 +164,14 @@ std::vector<Case> cases() {
        {.vm1 = "{ type: qemu, address: /run/vm1.sock }"},
        "f.yaml:2:31: 'address' in interface 'vm1' must be unix:/run/vm1.sock or 127.0.0.1:5555, "
        "not '/run/vm1.sock'"},
+      {"LongQemuSocket",
+       {.vm1 = "{ type: qemu, address: 'unix:/" + std::string(107, 's') + "' }"},
+       "f.yaml:2:31: 'address' in interface 'vm1': the path of a unix socket has at most 107 "
+       "octets, /s"},
+      {"OneDeviceTwice",
+       {.uplink = "{ type: pcap, device: tap-vm1 }"},
+       "f.yaml:3:33: device 'tap-vm1' is that of interface 'vm1' already (line 2); frames would "
+       "loop between the two, so make it one interface, which several links may have as network"},
       {"InterfaceIsText",
        {.vm1 = "eth0"},
        "f.yaml:2:8: interface 'vm1' must be a map (key: value), not 'eth0'"},
@@ -160,6 +199,14 @@ std::vector<Case> cases() {
        {.siteb = "{ listen: 0.0.0.0:9000, key: secret }"},
        "f.yaml:5:39: the key of peer 'siteb' has 6 characters; it must have 16 to 4096, e.g. what "
        "this prints: openssl rand -hex 32"},
+      {"TwoFamilies",
+       {.siteb = "{ address: 198.51.100.7, port: 9000, listen: '[::]:9000', key: 0123456789abcdef "
+                 "}"},
+       "f.yaml:5:10: peer siteb: 198.51.100.7:9000 cannot be reached from [::]:9000: one is IPv4, "
+       "the other IPv6"},
+      {"LongProbe",
+       {.siteb = "{ listen: 0.0.0.0:9000, key: 0123456789abcdef, probe_max: 601s }"},
+       "'probe_max' in peer 'siteb' must be a duration from 10ms to 10min, e.g. 30ms, not '601s'"},
       {"TwoKeys",
        {.siteb = "{ listen: 0.0.0.0:9000, key: 0123456789abcdef, key_file: k }"},
        "f.yaml:5:39: peer 'siteb' has both 'key' and 'key_file'; keep key_file"},
@@ -297,6 +344,40 @@ TEST(Config, TheExampleOfTheReadmeIsUnderstood) {
   EXPECT_EQ(gateway.match, "tcp and not port 22");
 }
 
+TEST(Config, PathsOfSocketsAreRelativeToTheFile) {
+  const auto config = parse_config(Pieces{.general = "control: { socket: vtl.sock }",
+                                          .vm1 = "{ type: qemu, address: 'unix:vm1.sock' }"}
+                                       .text(),
+                                   "/etc/vtl/f.yaml");
+  ASSERT_TRUE(config) << config.error().front();
+  EXPECT_EQ(config->control.socket, "/etc/vtl/vtl.sock");
+  EXPECT_EQ(std::get<iface::QemuOptions>(config->interfaces.at(0).options).address,
+            "unix:/etc/vtl/vm1.sock");
+}
+
+TEST(Config, SeveralWorkersMayServeAGatewayBetweenAfPacketDevices) {
+  const auto more =
+      "[{ name: vm1, guest: vm1, network: uplink, services: [gateway: { peer: siteb "
+      "}] }, { name: vm2, guest: vm2, network: uplink }]";
+  EXPECT_THAT(
+      mistakes_in(
+          Pieces{.general = "workers: 2", .links = service("gateway: { peer: siteb }")}.text()),
+      ElementsAre());
+  // A tap beside it on the uplink runs on all workers too.
+  EXPECT_THAT(mistakes_in(Pieces{.general = "workers: 2",
+                                 .uplink = "{ type: af_packet, device: eth0 }\n  vm2: { type: tap, "
+                                           "device: tap-vm2 }",
+                                 .links = more}
+                              .text()),
+              ElementsAre());
+  // Without a gateway everything may have several workers, or be placed on one of them.
+  EXPECT_THAT(mistakes_in(Pieces{.general = "workers: 2",
+                                 .vm1 = "{ type: pcap, device: a }",
+                                 .links = service("impair: { delay: 1ms }")}
+                              .text()),
+              ElementsAre());
+}
+
 TEST(Config, ImpairIsForBothDirectionsUnlessOneSaysOtherwise) {
   const auto config = parse_config(
       Pieces{.links = service("impair: { rate: 1Gbit/s, delay: 30ms, queue: 60ms, loss: 0.1%, "
@@ -355,6 +436,21 @@ TEST_F(KeyFile, IsFoundBesideTheConfigurationAndItsFirstLineIsTheKey) {
   const auto config = load();
   ASSERT_TRUE(config) << config.error().front();
   EXPECT_EQ(config->peers.at(0).options.key, "0123456789abcdef0123");
+}
+
+TEST_F(KeyFile, MayHaveTheLineEndsOfOtherSystems) {
+  write("b.key", "0123456789abcdef0123\r\n", 0600);
+  const auto config = load();
+  ASSERT_TRUE(config) << config.error().front();
+  EXPECT_EQ(config->peers.at(0).options.key, "0123456789abcdef0123");
+}
+
+TEST_F(KeyFile, EmptyFirstLineIsRefused) {
+  for (const char* text : {"\n0123456789abcdef0123\n", "\r\n0123456789abcdef0123\r\n"}) {
+    write("b.key", text, 0600);
+    EXPECT_THAT(load().error(), ElementsAre(place() + "the first line of key file " + folder_ +
+                                            "/b.key is empty; it must be the key"));
+  }
 }
 
 TEST_F(KeyFile, MissingTellsHowToMakeOne) {
