@@ -182,13 +182,16 @@ TEST(Gateway, PeerKilledInTheMiddleResetsAndComesBack) {
   must(exchange(*again, server, 1'000'000, 1'000'000));
 }
 
+// The gateways' buffers, those of UDT at both ends (16 MiB each) and the kernels'.
+constexpr std::uint64_t kMoreThanAllBuffers = 100'000'000;
+
 TEST(Gateway, AReaderThatStallsHoldsTheSenderAndMemoryStaysBounded) {
   auto lab = must(GatewayLab::create({.gateway_extra = ", buffer: 1MiB"}));
   must(lab.start_both());
   auto listener = must(Tcp::listen(lab.topology().server(), kPort));
   auto [client, server] = connect(lab, listener);
   auto sending = std::async(std::launch::async, [&client] {
-    auto digest = client.send(7, kSome * 2);
+    auto digest = client.send(7, kMoreThanAllBuffers);
     client.shut_writing();
     return digest;
   });
