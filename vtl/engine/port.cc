@@ -156,9 +156,15 @@ Packet Port::pop_front() {
 }
 
 void Port::drop_expired() {
+  const bool keep = in_part();
+  if (keep) static_cast<void>(pop_front());
   while (count_ > 0 && worker_.now() - since_[head_] > limits_.max_wait) {
     bytes_ -= pop_front().size();
     counters_.drops.add(DropReason::kTxQueueFull);
+  }
+  if (keep) {  // the place before the head is an empty packet, be it another than it was
+    head_ = (head_ - 1) & (frames_.size() - 1);
+    ++count_;
   }
 }
 
@@ -178,18 +184,29 @@ void Port::flush() {
   after_backlog_change();
 }
 
+// Where writability is signalled the timer only serves the bound of the waiting time. A deadline
+// that stands is not put off by frames that arrive meanwhile.
+void Port::arm_retry() {
+  const bool signalled = interface_->signals_writable();
+  const std::size_t frame = in_part() ? 1 : 0;
+  if (count_ == 0 || (signalled && count_ == frame)) {
+    retry_.cancel();
+    return;
+  }
+  const Time soon = worker_.now() + limits_.retry;
+  Time when = soon;
+  if (signalled) {
+    const Time since = since_[(head_ + frame) & (frames_.size() - 1)];
+    when = std::max(soon, since + limits_.max_wait + Duration{1});
+  }
+  if (!retry_.armed() || retry_.deadline() > when) worker_.timers().arm(retry_, when);
+}
+
 void Port::after_backlog_change() {
   counters_.backlog.set(count_);
-  const bool full = count_ > 0;
-  if (full) {
-    // Where writability is signalled the timer only serves the waiting time's bound.
-    const Time oldest_expires = since_[head_] + limits_.max_wait + Duration{1};
-    worker_.timers().arm(
-        retry_, interface_->signals_writable() ? oldest_expires : worker_.now() + limits_.retry);
-  } else {
-    retry_.cancel();
-  }
+  arm_retry();
   update_interest();  // whether writability is signalled may have changed
+  const bool full = count_ > (in_part() ? 1 : 0);
   if (full == feeders_paused_) return;
   feeders_paused_ = full;
   if (full) counters_.blocked.add();

@@ -7,15 +7,16 @@
 // feeder's own queue, instead of being dropped here. What arrives all the same (emitted by
 // services, or from a shared uplink, which is nobody's to pause) is queued too, up to the limits. A
 // frame beyond the limits, or one that has waited for longer than max_wait, is dropped and counted
-// as tx-queue-full.
+// as tx-queue-full. An empty packet at the head of the backlog is a frame that the interface has in
+// part: it stays until the interface is done with it, however long, and pauses nobody.
 //
 // An interface that reports kClosed is read and polled no more, for good; it is still written to
 // (it counts what it cannot send), and the port tells `on_closed`. The opposite direction of the
 // link goes on.
 //
 // Thread rule: the worker's thread; counters from any.
-// Invariants: frames leave in the order in which they were pushed; the backlog is non-empty exactly
-// while the feeders are paused by this port.
+// Invariants: frames leave in the order in which they were pushed; only the head of the backlog may
+// be an empty packet; frames wait behind it exactly while the feeders are paused by this port.
 #pragma once
 
 #include <cstdint>
@@ -93,6 +94,9 @@ class Port final : public FrameSink, private PollTask {
   void enqueue(Packet packet);
   Packet pop_front();
   void drop_expired();
+  void arm_retry();
+  /// Whether the head of the backlog is a frame that the interface has in part.
+  [[nodiscard]] bool in_part() const noexcept { return count_ > 0 && !frames_[head_]; }
   void after_backlog_change();
   [[nodiscard]] bool polled() const noexcept { return interface_->fd() < 0; }
 

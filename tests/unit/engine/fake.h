@@ -35,6 +35,8 @@ struct Wire {
   std::deque<std::vector<std::uint8_t>> in;  ///< what the interface will read
   std::vector<std::uint8_t> out;             ///< the tags of what was written
   std::size_t room = ~std::size_t{0};        ///< frames that write() still takes
+  bool in_part = false;                      ///< a frame that finds no room is taken in part
+  std::size_t rests = 0;                     ///< the rest of frames taken in part, sent later
   bool ended = false;                        ///< nothing comes after `in`
   int open = 0;                              ///< interfaces on this wire now
   int opened = 0;
@@ -73,10 +75,15 @@ class FakeInterface final : public iface::Interface {
   std::size_t write(std::span<Packet> batch) override {
     std::size_t n = 0;
     for (; n < batch.size() && wire_.room > 0; ++n, --wire_.room) {
+      if (!batch[n]) {
+        ++wire_.rests;
+        continue;
+      }
       wire_.out.push_back(batch[n].bytes()[14]);
       batch[n].reset();
       counters_.tx_frames.add();
     }
+    if (n < batch.size() && wire_.in_part) batch[n].reset();
     return n;
   }
 

@@ -256,6 +256,44 @@ TEST_F(LinkTest, FrameThatWaitedTooLong_IsDroppedAndReadingGoesOn) {
   EXPECT_THAT(network_wire_.out, ElementsAre(2));
 }
 
+TEST_F(LinkTest, FrameTakenInPart_DoesNotExpire_AndItsRestIsAskedFor) {
+  auto& service = add();
+  build({.max_wait = 5ms});
+  network_wire_.room = 0;
+  network_wire_.in_part = true;
+  service.context_->emit(Direction::kOutbound, made(1));
+  worker_.turn();
+  ASSERT_EQ(network_->counters().backlog.value(), 1U);
+  service.context_->emit(Direction::kOutbound, made(2));
+  worker_.turn();
+  ASSERT_EQ(network_->counters().backlog.value(), 2U);
+  ASSERT_TRUE(worker_.until([&] { return network_->counters().backlog.value() == 1; }));
+  EXPECT_EQ(network_->counters().drops.value(DropReason::kTxQueueFull), 1U) << "the second one";
+  guest_wire_.send(1, 2, 3);
+  ASSERT_TRUE(worker_.until([&] { return guest_wire_.in.empty(); }))
+      << "a part alone pauses nobody for longer than a frame may wait";
+  network_wire_.room = 10;
+  ASSERT_TRUE(worker_.until([&] { return !network_->blocked(); }));
+  EXPECT_EQ(network_wire_.rests, 1U);
+  EXPECT_THAT(network_wire_.out, ElementsAre(3));
+  EXPECT_EQ(network_->counters().drops.total(), 1U);
+}
+
+TEST_F(LinkTest, BacklogIsTriedThoughMoreFramesArriveEveryTurn) {
+  auto& service = add();
+  build({.retry = 5ms});  // much longer than a turn
+  network_wire_.room = 0;
+  service.context_->emit(Direction::kOutbound, made(1));
+  worker_.turn();
+  ASSERT_TRUE(network_->blocked());
+  network_wire_.room = ~std::size_t{0};
+  const auto emit_and_look = [&] {
+    service.context_->emit(Direction::kOutbound, made(2));
+    return !network_wire_.out.empty();
+  };
+  EXPECT_TRUE(worker_.until(emit_and_look, 2'000'000));
+}
+
 TEST_F(LinkTest, EndedInterface_IsReadNoMore_AndTheOtherDirectionGoesOn) {
   build();
   guest_wire_.send(1, 2, 7);
