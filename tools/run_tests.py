@@ -32,7 +32,8 @@ SUITES = ["unit", "script", "property", "sim", "fuzz", "netns", "interop", "inst
 ENVIRONMENT = {
     "ASAN_OPTIONS": "detect_stack_use_after_return=1:strict_string_checks=1:abort_on_error=0",
     "UBSAN_OPTIONS": "print_stacktrace=1",
-    "TSAN_OPTIONS": "halt_on_error=1:second_deadlock_stack=1",
+    "TSAN_OPTIONS": "halt_on_error=1:second_deadlock_stack=1:"
+                    f"suppressions={ROOT}/tests/tsan.supp",
 }
 Plan = collections.namedtuple("Plan", "preset suites only parallel")
 PLANS = [

@@ -138,7 +138,7 @@ class Relay final : public transport::StreamHandler {
   bool stream_shut_ = false;
   bool endpoint_shut_ = false;
   bool stream_ready_ = false;  ///< on_readable was told, and read() has not answered 0 since
-  bool stream_over_ = false;  ///< both directions of the stream ended in order, or it broke
+  bool stream_over_ = false;   ///< both directions of the stream ended in order, or it broke
   /// Read from the stream when the memory budget was spent; at most one copy chunk.
   std::vector<std::uint8_t> stranded_;
   std::string transform_;
