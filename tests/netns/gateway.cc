@@ -14,6 +14,7 @@
 #include "lab/wait.h"
 #include "tests/support/gateway_lab.h"
 #include "tests/support/tcp_peer.h"
+#include "vtl/base/rng.h"
 
 namespace vtl::test {
 namespace {
@@ -259,6 +260,44 @@ TEST(Gateway, FlowsNameBothEndsAndHowTheyAreTransformed) {
     EXPECT_EQ(flow.at("transform"), "udt to other");
   }
   EXPECT_TRUE(found) << text;
+}
+
+TEST(Gateway, TwoWorkersShareTheConnectionsOfAGuest) {
+  auto lab = must(GatewayLab::create({.workers = 2}));
+  must(lab.start_both());
+  auto listener = must(Tcp::listen(lab.topology().server(), kPort));
+  std::vector<TcpPair> pairs;
+  for (int i = 0; i < 12; ++i) pairs.push_back(connect(lab, listener));
+  for (auto& [client, server] : pairs) {
+    EXPECT_EQ(server.peer(), client.local());
+    must(exchange(client, server, 500'000, 500'000));
+  }
+  EXPECT_EQ(must(lab.metric('a', "established_total")), 12);
+  EXPECT_EQ(must(lab.metric('b', "accepted_total")), 12);
+}
+
+TEST(Gateway, RsyncCopiesATreeWhole) {
+  auto lab = must(GatewayLab::create({.delay = "5ms"}));
+  must(lab.start_both());
+  auto& t = lab.topology();
+  const auto from = t.lab().folder() / "from";
+  const auto to = t.lab().folder() / "to";
+  std::filesystem::create_directories(from / "sub");
+  Rng rng(3);
+  for (int i = 0; i < 40; ++i) {
+    std::ofstream file(from / (i % 2 == 0 ? "" : "sub") / fmt::format("file{}", i));
+    for (std::uint64_t n = rng.below(30'000); n > 0; --n) file << static_cast<char>(rng.next());
+  }
+  const auto config = t.lab().folder() / "rsyncd.conf";
+  std::ofstream(config) << fmt::format(
+      "use chroot = no\nport = 8730\n[tree]\npath = {}\nread only = yes\n", from.string());
+  auto daemon = must(t.server().start(
+      {.argv = {"rsync", "--daemon", "--no-detach", "--config", config.string()}}));
+  must(daemon.wait_for_port(lab::Protocol::kTcp, 8730, 10s));
+  must(t.client().output_of(
+      {"rsync", "-a", fmt::format("rsync://{}:8730/tree/", t.server_address()), to.string()}, 60s));
+  must(t.client().output_of({"diff", "-r", from.string(), to.string()}));
+  EXPECT_EQ(must(lab.metric('a', "established_total")), 1);
 }
 
 TEST(Gateway, AThousandShortConnectionsOfCurlLoseNone) {

@@ -94,9 +94,10 @@ engine::ServiceFactory build_service(const ServiceOptions& options) {
           [](const BridgeOptions&) { return service::make_bridge(); },
           [](const service::ImpairConfig& config) { return service::make_impair(config); },
           [](const service::GatewayOptions& gateway) -> engine::ServiceFactory {
-            return [gateway](std::uint32_t) -> std::unique_ptr<engine::Service> {
+            const auto exchange = std::make_shared<service::NeighbourExchange>();
+            return [gateway, exchange](std::uint32_t) -> std::unique_ptr<engine::Service> {
               // The filter compiled when the file was read, so this does not fail.
-              auto made = service::Gateway::create(gateway);
+              auto made = service::Gateway::create(gateway, exchange);
               return made ? std::move(*made) : nullptr;
             };
           },

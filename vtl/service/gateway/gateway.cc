@@ -53,15 +53,18 @@ struct Gateway::Arrival {
   }
 };
 
-Outcome<std::unique_ptr<Gateway>> Gateway::create(GatewayOptions options) {
+Outcome<std::unique_ptr<Gateway>> Gateway::create(GatewayOptions options,
+                                                  std::shared_ptr<NeighbourExchange> exchange) {
   auto filter = Filter::compile(options.match);
   if (!filter) return std::unexpected(filter.error());
-  return std::unique_ptr<Gateway>(new Gateway(std::move(options), std::move(*filter)));
+  return std::unique_ptr<Gateway>(
+      new Gateway(std::move(options), std::move(*filter), std::move(exchange)));
 }
 
-Gateway::Gateway(GatewayOptions options, Filter filter)
+Gateway::Gateway(GatewayOptions options, Filter filter, std::shared_ptr<NeighbourExchange> exchange)
     : options_(std::move(options)),
       filter_(std::move(filter)),
+      exchange_(std::move(exchange)),
       passed_(kMaxPassed),
       alive_(std::make_shared<bool>(true)) {}
 
@@ -76,8 +79,8 @@ Gateway::~Gateway() {
 void Gateway::start(engine::ServiceContext& context) {
   context_ = &context;
   chunks_ = std::make_unique<ChunkPool>(options_.memory);
-  guest_side_ = std::make_unique<Neighbours>(context, Direction::kInbound);
-  network_side_ = std::make_unique<Neighbours>(context, Direction::kOutbound);
+  guest_side_ = std::make_unique<Neighbours>(context, Direction::kInbound, exchange_.get());
+  network_side_ = std::make_unique<Neighbours>(context, Direction::kOutbound, exchange_.get());
   transport_ = context.peer(options_.peer);
   if (transport_ == nullptr) {
     // The configuration checks this; a program that builds its own engine may get it wrong.

@@ -57,7 +57,9 @@ namespace vtl::service {
 class Gateway final : public engine::Service, private RelayOwner {
  public:
   /// Error: the filter does not compile.
-  [[nodiscard]] static Outcome<std::unique_ptr<Gateway>> create(GatewayOptions options);
+  /// `exchange`: shared by the instances of one link on its workers; null for a single one.
+  [[nodiscard]] static Outcome<std::unique_ptr<Gateway>> create(
+      GatewayOptions options, std::shared_ptr<NeighbourExchange> exchange = nullptr);
   ~Gateway() override;
 
   // engine::Service
@@ -75,7 +77,7 @@ class Gateway final : public engine::Service, private RelayOwner {
   };
   struct Arrival;  // an incoming stream whose next hops are being found
 
-  Gateway(GatewayOptions options, Filter filter);
+  Gateway(GatewayOptions options, Filter filter, std::shared_ptr<NeighbourExchange> exchange);
 
   void process_from_guest(Packet& packet);
   void process_from_network(Packet& packet);
@@ -106,6 +108,7 @@ class Gateway final : public engine::Service, private RelayOwner {
 
   GatewayOptions options_;
   Filter filter_;
+  std::shared_ptr<NeighbourExchange> exchange_;
   engine::ServiceContext* context_ = nullptr;
   transport::Transport* transport_ = nullptr;
   std::unique_ptr<ChunkPool> chunks_;

@@ -105,16 +105,48 @@ struct Neighbours::Question {
   Timer timer;
 };
 
-Neighbours::Neighbours(engine::ServiceContext& context, engine::Direction toward)
-    : context_(context), toward_(toward), age_([this] {
+void NeighbourExchange::join(Neighbours& member, Reactor& reactor) {
+  const std::scoped_lock lock(mutex_);
+  members_.push_back({&member, &reactor, member.alive()});
+}
+
+void NeighbourExchange::leave(Neighbours& member) {
+  const std::scoped_lock lock(mutex_);
+  std::erase_if(members_, [&](const Member& m) { return m.neighbours == &member; });
+}
+
+void NeighbourExchange::tell(const Neighbours& from, const wire::IpAddress& address,
+                             std::uint16_t vlan, const wire::MacAddress& mac) {
+  const std::scoped_lock lock(mutex_);
+  for (const Member& m : members_) {
+    if (m.neighbours == &from || m.neighbours->toward() != from.toward()) continue;
+    m.reactor->post([neighbours = m.neighbours, alive = m.alive, address, vlan, mac] {
+      if (!alive.expired()) neighbours->hear(address, vlan, mac);
+    });
+  }
+}
+
+Neighbours::Neighbours(engine::ServiceContext& context, engine::Direction toward,
+                       NeighbourExchange* exchange)
+    : context_(context), toward_(toward), exchange_(exchange), age_([this] {
         known_.rotate();
         last_source_ = last_destination_ = {};
         context_.reactor().timers().arm(age_, context_.reactor().now() + kAge);
       }) {
+  if (exchange_ != nullptr) exchange_->join(*this, context_.reactor());
   context_.reactor().timers().arm(age_, context_.reactor().now() + kAge);
 }
 
-Neighbours::~Neighbours() = default;
+Neighbours::~Neighbours() {
+  if (exchange_ != nullptr) exchange_->leave(*this);
+}
+
+void Neighbours::hear(const wire::IpAddress& address, std::uint16_t vlan,
+                      const wire::MacAddress& mac) {
+  const Key key{address, vlan};
+  known_.put(key, mac);
+  if (questions_.contains(key)) close(key, mac);
+}
 
 void Neighbours::learn_source(const Packet& packet) {
   const Layout& layout = packet.layout();
@@ -165,7 +197,11 @@ void Neighbours::learn_destination(const Packet& packet) {
 }
 
 void Neighbours::learn(const Key& key, const wire::MacAddress& mac) {
-  known_.put(key, mac);
+  const wire::MacAddress* before = known_.use(key);
+  if (before == nullptr || *before != mac) {
+    known_.put(key, mac);
+    if (exchange_ != nullptr) exchange_->tell(*this, key.address, key.vlan, mac);
+  }
   if (!questions_.empty() && questions_.contains(key)) close(key, mac);
 }
 

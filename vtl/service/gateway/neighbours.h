@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <vector>
 
@@ -21,6 +22,29 @@
 #include "vtl/engine/service.h"
 
 namespace vtl::service {
+
+class Neighbours;
+
+/// What the workers of one link tell each other: an ARP or neighbour discovery message reaches one
+/// of them only, whoever has asked. Thread rule: any thread; taken when an address is new or has
+/// moved, never for each frame.
+class NeighbourExchange {
+ public:
+  void join(Neighbours& member, Reactor& reactor);
+  void leave(Neighbours& member);
+  /// Posts the news to all other members of the same side.
+  void tell(const Neighbours& from, const wire::IpAddress& address, std::uint16_t vlan,
+            const wire::MacAddress& mac);
+
+ private:
+  struct Member {
+    Neighbours* neighbours;
+    Reactor* reactor;
+    std::weak_ptr<bool> alive;
+  };
+  std::mutex mutex_;
+  std::vector<Member> members_;
+};
 
 class Neighbours {
  public:
@@ -31,14 +55,20 @@ class Neighbours {
 
   using Answer = std::function<void(std::optional<wire::MacAddress>)>;
 
-  /// `toward`: the direction in which frames leave for this side.
-  Neighbours(engine::ServiceContext& context, engine::Direction toward);
+  /// `toward`: the direction in which frames leave for this side. `exchange`: with the same side on
+  /// the link's other workers; may be null.
+  Neighbours(engine::ServiceContext& context, engine::Direction toward,
+             NeighbourExchange* exchange = nullptr);
   ~Neighbours();
 
   /// A frame that came from this side.
   void learn_source(const Packet& packet);
   /// A frame that is on its way to this side.
   void learn_destination(const Packet& packet);
+  /// News from another worker.
+  void hear(const wire::IpAddress& address, std::uint16_t vlan, const wire::MacAddress& mac);
+  [[nodiscard]] engine::Direction toward() const noexcept { return toward_; }
+  [[nodiscard]] std::weak_ptr<bool> alive() const noexcept { return alive_; }
 
   [[nodiscard]] std::optional<wire::MacAddress> find(const wire::IpAddress& address,
                                                      std::uint16_t vlan);
@@ -66,6 +96,8 @@ class Neighbours {
 
   engine::ServiceContext& context_;
   engine::Direction toward_;
+  NeighbourExchange* exchange_;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
   AgingMap<Key, wire::MacAddress> known_{kMaxEntries};
   Key last_source_;
   wire::MacAddress last_source_mac_;
