@@ -100,7 +100,7 @@ class Server::Loop {
       Descriptor fd(accept4(listener_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
       if (!fd) {
         if (errno == ECONNABORTED || errno == EINTR) continue;
-        if (!would_block(errno)) accept_later(now, errno);
+        if (!would_block(errno)) accept_later(now);
         return;
       }
       starved_ = false;
@@ -110,12 +110,9 @@ class Server::Loop {
   }
 
   // Out of descriptors or of memory: those who wait stay in the listener's queue meanwhile.
-  void accept_later(Time now, int error) {
+  void accept_later(Time now) {
     accept_from_ = now + kAcceptPause;
-    if (!std::exchange(starved_, true)) {
-      log::warn("control socket {}: cannot take a connection: {}; tried again every second", path_,
-                std::strerror(error));
-    }
+    if (!std::exchange(starved_, true)) log::warn(starved_text_);
   }
 
   // Does what the connection is ready for; false when it is over.
@@ -201,6 +198,11 @@ class Server::Loop {
   }
 
   const std::string path_;
+  // Made beforehand: when it is needed there may be nothing to make it with.
+  const std::string starved_text_ = fmt::format(
+      "control socket {}: no descriptor or memory for a connection; tried again every "
+      "second",
+      path_);
   const Descriptor listener_;
   const Descriptor wake_;
   Source& source_;
