@@ -8,7 +8,7 @@ target_compile_options(vtl_flags INTERFACE
   -Wno-sign-conversion -Wimplicit-fallthrough -Werror -fno-omit-frame-pointer)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   # gcc 12 reports false positives of these two inside libstdc++'s own headers at -O2 and above.
-  target_compile_options(vtl_flags INTERFACE -Wno-restrict -Wno-array-bounds -Wno-stringop-overflow
+  target_compile_options(vtl_flags INTERFACE -Wno-restrict -Wno-array-bounds -Wno-stringop-overflow -Wno-stringop-overread
                          -Wno-maybe-uninitialized)
 endif()
 if(VTL_SANITIZE)
