@@ -206,6 +206,11 @@ class GatewayWorld {
     }
     const wire::FlowKey own = key->reversed();
     auto it = host.connections.find(own);
+    if (it != host.connections.end() && it->second.endpoint->finished() &&
+        segment->header.flags.syn()) {
+      host.connections.erase(it);
+      it = host.connections.end();
+    }
     if (it == host.connections.end() && segment->header.flags.syn() && host.on_syn) {
       if (auto endpoint = host.on_syn(own, *segment)) {
         TestHost::Connection connection;

@@ -1,13 +1,15 @@
 // Two Transports joined in memory, on one Reactor: the contract of transport.h without a network.
 //
 // Each direction of a stream buffers at most `capacity` octets, so backpressure is real. Everything
-// is called back through post(), never from inside the call that caused it.
+// is called back through post(), never from inside the call that caused it. A reset is told after
+// the octets before it were read.
 #pragma once
 
 #include <algorithm>
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -56,10 +58,12 @@ class MemoryTransport final : public transport::Transport {
  private:
   struct Side {
     transport::StreamHandler* handler = nullptr;
-    std::deque<std::uint8_t> inbox;  // octets this side can read
-    bool shut = false;               // this side writes no more
-    bool starved = true;             // owed an on_readable
-    bool blocked = false;            // owed an on_writable
+    std::deque<std::uint8_t> inbox;                 // octets this side can read
+    bool shut = false;                              // this side writes no more
+    bool aborted = false;                           // and not for an end in order
+    bool starved = true;                            // owed an on_readable
+    bool blocked = false;                           // owed an on_writable
+    std::optional<transport::StreamError> reset{};  // owed once the inbox is empty
   };
   struct Pipe {
     std::array<Side, 2> ends;
@@ -75,6 +79,14 @@ class MemoryTransport final : public transport::Transport {
     });
   }
 
+  static void tell_reset(const std::shared_ptr<Pipe>& pipe, int side) {
+    auto& end = pipe->ends[static_cast<std::size_t>(side)];
+    if (!end.reset) return;
+    pipe->reactor->post([pipe, &end, reason = *std::exchange(end.reset, std::nullopt)] {
+      if (auto* h = std::exchange(end.handler, nullptr)) h->on_reset(reason);
+    });
+  }
+
   class End final : public transport::Stream {
    public:
     End(std::shared_ptr<Pipe> pipe, int side) : pipe_(std::move(pipe)), side_(side) {}
@@ -84,6 +96,7 @@ class MemoryTransport final : public transport::Transport {
       if (pipe_->cancelled) pipe_->reactor->post(std::exchange(pipe_->cancelled, nullptr));
     }
     std::size_t write(Bytes bytes) override {
+      if (me().shut) return 0;
       const std::size_t room = pipe_->capacity - std::min(pipe_->capacity, peer().inbox.size());
       const std::size_t n = std::min(room, bytes.size());
       peer().inbox.insert(peer().inbox.end(), bytes.begin(),
@@ -97,6 +110,7 @@ class MemoryTransport final : public transport::Transport {
       std::copy_n(me().inbox.begin(), n, out.begin());
       me().inbox.erase(me().inbox.begin(), me().inbox.begin() + static_cast<std::ptrdiff_t>(n));
       if (n == 0 && !at_end()) me().starved = true;
+      if (me().inbox.empty()) tell_reset(pipe_, side_);
       if (n > 0 && peer().blocked) {
         peer().blocked = false;
         call(pipe_, 1 - side_, &transport::StreamHandler::on_writable);
@@ -104,7 +118,7 @@ class MemoryTransport final : public transport::Transport {
       return n;
     }
     [[nodiscard]] bool at_end() const noexcept override {
-      return me().inbox.empty() && peer().shut;
+      return me().inbox.empty() && peer().shut && !peer().aborted;
     }
     void shutdown() override {
       me().shut = true;
@@ -112,13 +126,10 @@ class MemoryTransport final : public transport::Transport {
     }
     void abort(transport::StreamError reason) override {
       if (me().shut && peer().shut) return;
-      me().shut = peer().shut = true;
+      me().shut = peer().shut = me().aborted = true;
       me().handler = nullptr;
-      pipe_->reactor->post([pipe = pipe_, side = 1 - side_, reason] {
-        if (auto* h = std::exchange(pipe->ends[static_cast<std::size_t>(side)].handler, nullptr)) {
-          h->on_reset(reason);
-        }
-      });
+      peer().reset = reason;
+      if (peer().inbox.empty()) tell_reset(pipe_, 1 - side_);
     }
     [[nodiscard]] Duration round_trip() const noexcept override { return 1ms; }
     [[nodiscard]] std::size_t unsent() const noexcept override { return peer().inbox.size(); }

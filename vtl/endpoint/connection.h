@@ -101,6 +101,7 @@ class Connection {
   void consume(std::size_t n, Time now);
   [[nodiscard]] bool at_end() const noexcept { return fin_received_ && readable() == 0; }
   [[nodiscard]] std::size_t writable() const noexcept;
+  [[nodiscard]] std::size_t unacknowledged() const noexcept { return to_send_.size(); }
   std::size_t write(Bytes data, Time now);
   void shutdown(Time now);
   void abort(Time now);

@@ -105,6 +105,9 @@ std::size_t Endpoint::writable() const noexcept {
 std::size_t Endpoint::write(Bytes data, Time now) {
   return connection_->write(data, now);
 }
+std::size_t Endpoint::unacknowledged() const noexcept {
+  return connection_->unacknowledged();
+}
 void Endpoint::shutdown(Time now) {
   connection_->shutdown(now);
 }

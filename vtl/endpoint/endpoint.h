@@ -157,7 +157,7 @@ class Endpoint {
   [[nodiscard]] Time poll_at(Time now) const noexcept;
 
   // The stream.
-  /// Octets that can be read.
+  /// Octets that can be read; after a reset by the peer still those that came before it.
   [[nodiscard]] std::size_t readable() const noexcept;
   /// The first readable octets, contiguous; empty when there are none.
   [[nodiscard]] Bytes peek() const noexcept;
@@ -173,6 +173,8 @@ class Endpoint {
   [[nodiscard]] bool receive_starved() const noexcept;
   /// Appends as much as fits and returns how much.
   std::size_t write(Bytes data, Time now);
+  /// Octets written that the peer has not acknowledged.
+  [[nodiscard]] std::size_t unacknowledged() const noexcept;
   /// FIN after what was written.
   void shutdown(Time now);
   /// RST at the next dispatch(), then closed. Buffers are freed now.

@@ -6,8 +6,9 @@
 //
 // Thread rule: the thread of the reactor that the carrier was made with. Nothing calls back inside
 // a call. A handler must not destroy its channel inside a callback: it posts that.
-// Invariants: after on_channel_broken() nothing more is called; what arrived before the end can
-// still be read.
+// Invariants: after on_channel_broken() nothing more is called. What arrived before the end stays
+// readable for as long as the channel lives, however late it is read; read() answers kBroken (or 0,
+// when the pipe itself still stands) once nothing is left.
 #pragma once
 
 #include <functional>
@@ -42,9 +43,11 @@ class Channel {
 
   /// Takes octets of the pieces in order and returns how many; 0: wait for kWritable.
   [[nodiscard]] virtual Result<std::size_t, ChannelError> write(std::span<const Bytes> pieces) = 0;
-  /// Fills the pieces in order and returns how many octets; 0: wait for kReadable.
+  /// Fills the pieces in order and returns how many octets; 0: wait for kReadable. kBroken: the end
+  /// has come, and everything before it was read.
   [[nodiscard]] virtual Result<std::size_t, ChannelError> read(
       std::span<const MutableBytes> pieces) = 0;
+  /// What to be told of. After kNone the next read() looks for itself whether there is something.
   virtual void want(Readiness interest) = 0;
   /// No more writes follow; TCP passes it on, UDT knows nothing like it.
   virtual void end_writing() = 0;

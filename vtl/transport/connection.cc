@@ -99,6 +99,7 @@ void Connection::on_channel_connected() {
 }
 
 void Connection::on_channel_ready(Readiness ready) {
+  if (lost_) return;
   const auto bits = static_cast<std::uint8_t>(ready);
   if ((bits & static_cast<std::uint8_t>(Readiness::kWritable)) != 0 && !dead()) {
     blocked_ = false;
@@ -110,20 +111,43 @@ void Connection::on_channel_ready(Readiness ready) {
 }
 
 void Connection::on_channel_broken() {
-  if (dead()) return;
+  lose(StreamError::kPeerDown);
+}
+
+void Connection::lose(StreamError reason) {
+  if (dead() || lost_) return;
+  ours_delivered_ = fin_sent_ && (fin_ended_ || unsent() == 0);
+  const bool reading =
+      link_ == Link::kReady && state_ == StreamState::kOpen && stream_ != nullptr && !fin_received_;
+  if (!reading) {
+    end_lost(reason);
+    return;
+  }
+  lost_ = reason;
+  timer_.cancel();
+  pending_.clear();
+  head_ = 0;
+  open_record_ = kNoRecord;
+  write_armed_ = false;
+  channel_->want(Readiness::kNone);
+  if (read_armed_) later();
+}
+
+/// Nothing is left to be read.
+void Connection::end_lost(StreamError reason) {
   if (link_ == Link::kResetting || (link_ == Link::kReady && state_ == StreamState::kNone)) {
     die(StreamError::kPeerDown);
     return;
   }
   // The peer left without END: all that it sent was read, and nothing of ours is left here.
-  if (fin_received_ && fin_sent_ && (fin_ended_ || unsent() == 0)) {
+  if (fin_received_ && (ours_delivered_ || fin_ended_)) {
     if (stream_ != nullptr) stream_->finish();
     stream_ = nullptr;
     handler_ = nullptr;
     die(StreamError::kPeerDown);
     return;
   }
-  fail(StreamError::kPeerDown);
+  fail(reason);
 }
 
 void Connection::fail(StreamError reason) {
@@ -158,6 +182,10 @@ void Connection::close() {
 }
 
 void Connection::run_deferred() {
+  if (lost_ && !dead()) {
+    pump();
+    return;
+  }
   if (!dead()) {
     flush();
     tell_writable();
@@ -424,7 +452,7 @@ Connection::Moved Connection::move_out(Bytes preface) {
 }
 
 void Connection::shutdown() {
-  if (link_ != Link::kReady || state_ != StreamState::kOpen || fin_sent_) return;
+  if (link_ != Link::kReady || state_ != StreamState::kOpen || fin_sent_ || lost_) return;
   fin_sent_ = true;
   write_armed_ = false;
   queue(RecordType::kFin);
@@ -436,8 +464,8 @@ void Connection::abort(StreamError reason) {
   news_.reset();
   if (dead() || link_ == Link::kResetting) return;
   owner_.counters_mutable().reset.add();
-  if (link_ == Link::kConnecting || link_ == Link::kGreeting) {
-    die(std::nullopt);
+  if (link_ == Link::kConnecting || link_ == Link::kGreeting || lost_) {
+    die(lost_);
     return;
   }
   const std::array<std::uint8_t, 1> body{static_cast<std::uint8_t>(reason)};
@@ -447,7 +475,7 @@ void Connection::abort(StreamError reason) {
 }
 
 void Connection::release_stream() {
-  if (fin_sent_ && fin_received_) {
+  if (fin_sent_ && fin_received_ && !lost_) {
     stream_ = nullptr;
     handler_ = nullptr;
     if (dead()) return;
@@ -472,7 +500,7 @@ bool Connection::linger_on() {
 }
 
 void Connection::check_finished() {
-  if (link_ != Link::kReady || state_ != StreamState::kOpen) return;
+  if (link_ != Link::kReady || state_ != StreamState::kOpen || lost_) return;
   if (!fin_sent_ || !fin_ended_ || !fin_received_) return;
   if (stream_ != nullptr) std::exchange(stream_, nullptr)->finish();
   handler_ = nullptr;

@@ -11,6 +11,10 @@
 // A record whose header is out is always completed. Reading: DATA goes from the channel straight
 // into the caller's buffer; the parser never reads beyond a record's end.
 //
+// When the channel breaks, or the peer is known to be gone, nothing is sent any more, but the
+// stream first reads all that had arrived for it, however slowly, and only then learns of the end:
+// as in a kernel, where what was received before a reset can still be read.
+//
 // Thread rule: the thread of the reactor. Callbacks to the handler come from the channel's events
 // or from the hub's deferred turn, never from inside a call of the stream's own methods.
 // Invariants: a dead connection is destroyed by its hub in a deferred turn, never inside a
@@ -103,8 +107,10 @@ class Connection final : public ChannelHandler {
   [[nodiscard]] Moved move_out(Bytes preface);
   /// Closes a connection that carries no stream.
   void close();
-  /// Ends the link; a stream on it is told `reason`.
+  /// Ends the link now; a stream on it is told `reason`.
   void fail(StreamError reason);
+  /// The peer is gone: the link ends with `reason` once the stream has read what arrived before.
+  void lose(StreamError reason);
   void run_deferred();
   /// Closes it when no stream has begun after `in`.
   void expire(Duration in) { arm(in); }
@@ -146,6 +152,7 @@ class Connection final : public ChannelHandler {
   void pump();
   bool read_some(std::span<const MutableBytes> pieces, std::size_t& n);
   bool took_control(std::size_t n);
+  void end_lost(StreamError reason);
   bool handle(const Record& record);
   bool on_challenge(Bytes body);
   bool on_response(Bytes body);
@@ -199,6 +206,8 @@ class Connection final : public ChannelHandler {
   bool read_armed_ = false;   // the stream waits for on_readable
   bool write_armed_ = false;  // the stream waits for on_writable
   bool fin_sent_ = false, fin_ended_ = false, fin_received_ = false, end_sent_ = false;
+  std::optional<StreamError> lost_;  // lose() was told this, and the stream still reads
+  bool ours_delivered_ = false;      // at lose(): our direction had come to its end
   std::optional<Time> asked_;        // when the PING went out that is not answered yet
   std::optional<StreamError> news_;  // to be told in the deferred turn
   bool heard_ = false;               // a PONG came since it was last asked for

@@ -11,12 +11,13 @@ namespace vtl::transport {
 
 bool Connection::read_some(std::span<const MutableBytes> pieces, std::size_t& n) {
   const auto got = channel_->read(pieces);
-  if (!got) {
-    on_channel_broken();
-    return false;
+  n = got.value_or(0);
+  if (n > 0) return true;
+  if (!got || lost_) {  // nothing more will come
+    if (!lost_) lose(StreamError::kPeerDown);
+    if (!dead()) end_lost(*lost_);
   }
-  n = *got;
-  return n > 0;
+  return false;
 }
 
 bool Connection::took_control(std::size_t n) {
@@ -51,6 +52,7 @@ void Connection::pump() {
     read_armed_ = false;
     handler_->on_readable();
   }
+  if (lost_ && !dead() && (read_armed_ || fin_received_)) later();
 }
 
 std::size_t Connection::read(MutableBytes out) {
@@ -76,12 +78,14 @@ std::size_t Connection::read(MutableBytes out) {
     read_armed_ = true;
     update_interest();
   }
+  if (lost_ && !dead() && (read_armed_ || fin_received_)) later();
   return filled;
 }
 
 // --- writing ---
 
 void Connection::queue(RecordType type, Bytes body) {
+  if (lost_) return;
   open_record_ = kNoRecord;
   append_record(pending_, type, body);
   later();
@@ -99,9 +103,10 @@ void Connection::append_data(Bytes bytes) {
 }
 
 std::size_t Connection::write(Bytes bytes) {
-  if (link_ != Link::kReady || state_ != StreamState::kOpen || fin_sent_ || bytes.empty()) return 0;
+  if (link_ != Link::kReady || state_ != StreamState::kOpen || fin_sent_ || lost_ || bytes.empty())
+    return 0;
   std::size_t taken = 0;
-  while (taken < bytes.size() && !dead()) {
+  while (taken < bytes.size() && !dead() && !lost_) {
     const Bytes rest = bytes.subspan(taken);
     const bool direct =
         pending_.empty() && !blocked_ && channel_->gathers() && rest.size() >= kDirectWrite;
@@ -110,7 +115,7 @@ std::size_t Connection::write(Bytes bytes) {
     taken += n;
   }
   owner_.counters_mutable().bytes_out.add(taken);
-  if (taken < bytes.size() && !dead()) {
+  if (taken < bytes.size() && !dead() && !lost_) {
     write_armed_ = true;
     if (!blocked_) later();
   }
@@ -160,7 +165,7 @@ void Connection::tell_writable() {
 }
 
 void Connection::flush() {
-  if (dead() || pending_.empty() || link_ == Link::kConnecting) return;
+  if (dead() || lost_ || pending_.empty() || link_ == Link::kConnecting) return;
   open_record_ = kNoRecord;
   while (head_ < pending_.size()) {
     const std::array<Bytes, 1> piece{Bytes(pending_).subspan(head_)};
@@ -194,7 +199,7 @@ void Connection::after_reset_flushed() {
 }
 
 void Connection::update_interest() {
-  if (dead() || !channel_) return;
+  if (dead() || lost_ || !channel_) return;
   const bool unread = state_ == StreamState::kOpen && !read_armed_ && !fin_received_ &&
                       link_ == Link::kReady && stream_ != nullptr;
   std::uint8_t bits = 0;

@@ -218,7 +218,7 @@ void PeerTransport::fail_all(Lost lost) {
   for (const auto& [connection, owned] : connections_)
     if (connection->proven() && !connection->dead() && lost(*connection))
       gone.push_back(connection);
-  for (Connection* connection : gone) connection->fail(StreamError::kPeerDown);
+  for (Connection* connection : gone) connection->lose(StreamError::kPeerDown);
 }
 
 void PeerTransport::heartbeat() {

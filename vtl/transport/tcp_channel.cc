@@ -125,6 +125,7 @@ class TcpChannel final : public Channel {
   }
 
   void want(Readiness interest) override {
+    if (interest == Readiness::kNone) drained_ = false;
     if (connecting_ || !watch_) return;
     if (interest != interest_) watch_->set(interest);
     interest_ = interest;
@@ -171,7 +172,7 @@ class TcpChannel final : public Channel {
       return;
     }
     if (interest_ == Readiness::kNone) {  // not asked for: the connection is in error
-      watch_->set(Readiness::kNone);
+      watch_.reset();                     // it would be told again and again
       handler_->on_channel_broken();
       return;
     }

@@ -51,7 +51,8 @@ class StreamHandler {
   virtual void on_readable() = 0;
   /// write() would take bytes again, after it took fewer than given.
   virtual void on_writable() = 0;
-  /// The stream broke or was aborted by the peer; what was not read is gone.
+  /// The stream broke or was aborted by the peer. Told once all that had arrived here before was
+  /// read, as a kernel lets it be read before a reset; write() has taken nothing since the break.
   virtual void on_reset(StreamError reason) = 0;
 };
 

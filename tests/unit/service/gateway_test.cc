@@ -214,6 +214,98 @@ TEST(Gateway, AResetInTheMiddleReachesTheOtherEnd) {
   }
 }
 
+/// Reads what the endpoint has and returns how much that was.
+std::size_t drain(Endpoint& e, Time now) {
+  std::size_t n = 0;
+  while (e.readable() > 0) {
+    const std::size_t piece = e.peek().size();
+    n += piece;
+    e.consume(piece, now);
+  }
+  return n;
+}
+
+/// The server's end of an established connection whose client takes 16 KiB and no more until it
+/// reads. Null: it was not established.
+Endpoint* stalled_client(GatewayWorld& world, std::uint16_t port) {
+  endpoint::Config small;
+  small.receive_buffer = 16 << 10;
+  auto& client = world.connect(port, small);
+  const bool established = world.run_until(
+      [&] {
+        return server_side(world, port) != nullptr &&
+               client.endpoint->state() == State::kEstablished;
+      },
+      5s);
+  return established ? server_side(world, port)->endpoint.get() : nullptr;
+}
+
+TEST(Gateway, WhatCameBeforeAResetIsDeliveredBeforeIt) {
+  for (const std::size_t stream : {std::size_t{32} << 10, std::size_t{256} << 10}) {
+    service::GatewayOptions options;
+    options.buffer = 64 << 10;
+    GatewayWorld world(options, 0, 1, stream);
+    serve(world);
+    Endpoint* server = stalled_client(world, 40000);
+    ASSERT_NE(server, nullptr);
+    Endpoint& client = *world.client.connections.begin()->second.endpoint;
+    const std::vector<std::uint8_t> answer(120'000, 0x5a);
+    ASSERT_EQ(server->write(answer, world.reactor.now()), answer.size());
+    ASSERT_TRUE(world.run_until([&] { return server->all_acknowledged(); }, 10s));
+    server->abort(world.reactor.now());
+    EXPECT_FALSE(world.run_until([&] { return client.finished(); }, 20s)) << "data stands before";
+    std::size_t received = 0;
+    EXPECT_TRUE(world.run_until(
+        [&] {
+          received += drain(client, world.reactor.now());
+          return client.finished();
+        },
+        10s));
+    EXPECT_EQ(received, answer.size()) << stream;
+    EXPECT_EQ(client.end_reason(), EndReason::kReset);
+    EXPECT_TRUE(world.run_until([&] { return metric(*world.gateway_b, "connections") == 0; }, 10s));
+  }
+}
+
+TEST(Gateway, AReaderThatStandsStillDoesNotHoldUpAResetForEver) {
+  GatewayWorld world;
+  serve(world);
+  Endpoint* server = stalled_client(world, 40000);
+  ASSERT_NE(server, nullptr);
+  ASSERT_EQ(server->write(std::vector<std::uint8_t>(100'000), world.reactor.now()), 100'000U);
+  ASSERT_TRUE(world.run_until([&] { return server->all_acknowledged(); }, 10s));
+  server->abort(world.reactor.now());
+  EXPECT_FALSE(world.run_until([&] { return metric(*world.gateway_a, "connections") == 0; }, 50s));
+  EXPECT_TRUE(world.run_until([&] { return metric(*world.gateway_a, "connections") == 0; }, 30s));
+  const Endpoint& client = *world.client.connections.begin()->second.endpoint;
+  EXPECT_TRUE(world.run_until([&] { return client.finished(); }, 1s));
+  EXPECT_EQ(client.end_reason(), EndReason::kReset);
+  EXPECT_EQ(metric(*world.gateway_a, "buffer_bytes"), 0);
+}
+
+TEST(Gateway, APortThatWasResetIsTakenAgainThoughItsRestIsStillOnTheWay) {
+  service::GatewayOptions options;
+  options.buffer = 64 << 10;
+  GatewayWorld world(options, 0, 1, 16 << 10);
+  world.server.on_syn = [&world](const wire::FlowKey& key, const endpoint::Segment& syn) {
+    endpoint::Config small;
+    small.receive_buffer = 16 << 10;
+    return std::make_unique<Endpoint>(
+        Endpoint::accept_syn(small, {key.source.port, key.destination.port}, wire::SeqNum(77), syn,
+                             false, world.reactor.now()));
+  };
+  auto& first = world.connect(40000, {});
+  ASSERT_TRUE(world.run_until([&] { return first.endpoint->state() == State::kEstablished; }, 5s));
+  static_cast<void>(first.endpoint->write(std::vector<std::uint8_t>(400'000), world.reactor.now()));
+  EXPECT_FALSE(world.run_until([&] { return first.endpoint->all_acknowledged(); }, 5s));
+  first.endpoint->abort(world.reactor.now());
+  EXPECT_FALSE(world.run_until([&] { return metric(*world.gateway_a, "connections") == 0; }, 5s))
+      << "what was acknowledged waits for the server";
+  auto& second = world.connect(40000, {});
+  EXPECT_TRUE(
+      world.run_until([&] { return second.endpoint->state() == State::kEstablished; }, 10s));
+}
+
 TEST(Gateway, HalfCloseTravelsAndTheOtherDirectionGoesOn) {
   GatewayWorld world;
   serve(world);

@@ -138,6 +138,106 @@ TEST_P(PeerTest, APeerThatFallsSilentResetsItsStreamsAndIsDown) {
   listener.reset();
 }
 
+/// Reads 10'000 octets in each turn until the end or the reset, as a slow reader does.
+bool read_slowly(TestReactor& reactor, End& end, Duration bound = 20s) {
+  std::vector<std::uint8_t> block(10'000);
+  return reactor.run_until(
+      [&] {
+        const std::size_t n = end.stream ? end.stream->read(block) : 0;
+        for (std::size_t i = 0; i < n; ++i)
+          if (block[i] != pattern(end.read_seed, end.read + i)) ++end.wrong;
+        end.read += n;
+        if (end.stream && end.stream->at_end()) end.ended = true;
+        return end.ended || end.reset;
+      },
+      bound);
+}
+
+TEST_P(PeerTest, WhatArrivedBeforeThePeerWentIsReadBeforeTheReset) {
+  // With octets that the peer has not read, the kernel's TCP ends with a reset.
+  for (const std::uint64_t unread_by_peer : {0, 1000}) {
+    connect_pair();
+    End near, far;
+    near.to_write = 1'500'000;
+    near.shut_down_after = far.shut_down_after = false;
+    near.reading = far.reading = false;
+    far.to_write = unread_by_peer;
+    open_stream(near, far);
+    far.pump();
+    ASSERT_TRUE(reactor.run_until(
+        [&] { return near.written == near.to_write && near.stream->unsent() == 0; }));
+    opener.reset();
+    reactor.run_for(300ms);
+    EXPECT_FALSE(far.reset) << "not before what was received is read";
+    ASSERT_TRUE(read_slowly(reactor, far));
+    EXPECT_EQ(far.read, near.to_write);
+    EXPECT_EQ(far.wrong, 0U);
+    EXPECT_EQ(far.reset, StreamError::kPeerDown);
+    EXPECT_FALSE(far.ended);
+    near.stream.reset();
+    requests.clear();
+    listener.reset();
+  }
+}
+
+TEST_P(PeerTest, AnEndInOrderThatArrivedBeforeThePeerWentIsAnEndInOrder) {
+  connect_pair();
+  End near, far;
+  near.shut_down_after = false;
+  far.reading = false;
+  open_stream(near, far);
+  far.pump();  // nothing, and the end
+  ASSERT_TRUE(reactor.run_until([&] { return near.ended; }));
+  near.to_write = 700'000;
+  near.shut_down_after = true;
+  near.pump();
+  ASSERT_TRUE(reactor.run_until([&] { return near.shut && near.stream->unsent() == 0; }));
+  opener.reset();
+  reactor.run_for(300ms);
+  ASSERT_TRUE(read_slowly(reactor, far));
+  EXPECT_EQ(far.read, near.to_write);
+  EXPECT_EQ(far.wrong, 0U);
+  EXPECT_TRUE(far.ended);
+  reactor.run_for(100ms);
+  EXPECT_FALSE(far.reset);
+}
+
+TEST_P(PeerTest, WhatASilentPeerHadSentIsReadBeforeTheReset) {
+  TestReactor far_reactor(0);
+  listener = make(listener_options(), &far_reactor);
+  take_requests(*listener);
+  Options o = opener_options(*listener);
+  o.handshake_timeout = 300ms;
+  o.keepalive = 20ms;
+  o.silence = 400ms;
+  opener = make(o);
+  End near, far;
+  near.shut_down_after = far.shut_down_after = false;
+  near.reading = false;
+  far.to_write = 900'000;
+  near.stream = opener->open(bytes_of("x"), near);
+  for (int i = 0; i < 400 && (far.written < far.to_write || far.stream->unsent() > 0); ++i) {
+    reactor.run_for(5ms);
+    far_reactor.run_for(5ms);
+    if (!requests.empty() && far.stream == nullptr) {
+      far.stream = requests[0]->accept(far);
+      far.pump();
+    }
+  }
+  ASSERT_EQ(far.written, far.to_write);
+  // The far side's loop stands still from here.
+  ASSERT_TRUE(reactor.run_until([&] { return !opener->peer_up(); }));
+  EXPECT_FALSE(near.reset);
+  ASSERT_TRUE(read_slowly(reactor, near));
+  EXPECT_EQ(near.read, far.to_write);
+  EXPECT_EQ(near.wrong, 0U);
+  EXPECT_EQ(near.reset, StreamError::kPeerDown);
+  opener.reset();
+  far.stream.reset();
+  requests.clear();
+  listener.reset();
+}
+
 TEST_P(PeerTest, AStreamOnAWarmConnectionNeedsNoNewOne) {
   connect_pair();
   reactor.run_for(300ms);  // the warm ones are ready

@@ -19,6 +19,10 @@ constexpr std::size_t kPumpQuantum = std::size_t{256} << 10;
 constexpr std::size_t kCopyChunk = std::size_t{64} << 10;
 /// How soon octets that found the shared memory budget spent are offered again.
 constexpr Duration kMemoryRetry = 10ms;
+/// A reset waits for what came before it while this much of it, or all, moves in this time: a
+/// reader that stands still for longer, or takes drops, is as good as gone.
+constexpr std::size_t kRestPace = 4096;
+constexpr Duration kRestPatience = 60s;
 
 StreamError to_stream_error(EndReason reason) {
   switch (reason) {
@@ -81,7 +85,8 @@ std::unique_ptr<Relay> Relay::connect(RelayOwner& owner, const FramePath& to_gue
 }
 
 bool Relay::may_be_replaced_by(const endpoint::Segment& syn) const noexcept {
-  return phase_ == Phase::kOver || (stream_over_ && endpoint_.yields_to(syn));
+  return phase_ == Phase::kOver || endpoint_.finished() ||
+         (stream_over_ && endpoint_.yields_to(syn));
 }
 
 void Relay::pump() {
@@ -97,6 +102,7 @@ void Relay::pump() {
     guest_to_stream(now);
     more = stream_to_guest(now);
   }
+  if (reset_due_ && !rest_moves(endpoint_.unacknowledged(), now)) endpoint_.abort(now);
   send(now);
   follow_end(now);
   if (phase_ == Phase::kOver) return;
@@ -105,7 +111,8 @@ void Relay::pump() {
   const bool starved = !stranded_.empty() || endpoint_.receive_starved() ||
                        (stream_ready_ && endpoint_.send_starved());
   const Time again = starved ? now + kMemoryRetry : kNever;
-  owner_.context().reactor().timers().arm(timer_, std::min(endpoint_.poll_at(now), again));
+  owner_.context().reactor().timers().arm(timer_,
+                                          std::min({endpoint_.poll_at(now), again, rest_until_}));
 }
 
 void Relay::follow_handshake() {
@@ -193,6 +200,7 @@ void Relay::follow_end(Time now) {
   const bool stream_done = stream_over_ || (stream_shut_ && endpoint_shut_);
   if (endpoint_.finished()) {
     if (stream_ && !stream_done) {
+      if (rest_moves(endpoint_.readable(), now)) return;
       stream_->abort(to_stream_error(endpoint_.end_reason()));
     }
     if (incoming_) {
@@ -206,7 +214,16 @@ void Relay::follow_end(Time now) {
     stream_over_ = true;
     stream_.reset();
   }
-  (void)now;
+}
+
+/// True while `left` octets are to go before a reset, and the side that takes them takes some.
+bool Relay::rest_moves(std::size_t left, Time now) {
+  if (left == 0) return false;
+  if (left + kRestPace <= rest_) {
+    rest_ = left;
+    rest_until_ = now + kRestPatience;
+  }
+  return now < rest_until_;
 }
 
 void Relay::abort(StreamError reason) {
@@ -274,8 +291,7 @@ void Relay::on_writable() {
 void Relay::on_reset(StreamError reason) {
   (void)reason;  // Toward the guest every broken stream is a reset.
   if (phase_ == Phase::kOver) return;
-  stream_over_ = true;
-  endpoint_.abort(owner_.context().reactor().now());
+  stream_over_ = reset_due_ = true;
   owner_.schedule(*this);
 }
 

@@ -8,7 +8,9 @@
 // accepts or refuses the stream. From then on pump() moves octets both ways, as far as the stream
 // and the endpoint take them: what one does not take stays in the other, whose window closes, so
 // memory is bounded by the endpoint's buffers. The end of either direction travels as itself (FIN
-// to shutdown, shutdown to FIN), and so do resets.
+// to shutdown, shutdown to FIN), and so do resets: behind all that came before them, as long as the
+// other side goes on taking it (kRestPatience), for a kernel too lets its reader have what arrived
+// before a reset, and here more may lie between the two ends than a kernel would hold.
 //
 //        guest side                                                peer
 //   segments <-> Endpoint <-> [receive | send buffers] <-> Stream <-> ...
@@ -123,6 +125,7 @@ class Relay final : public transport::StreamHandler {
   bool stream_to_guest(Time now);
   void follow_handshake();
   void follow_end(Time now);
+  [[nodiscard]] bool rest_moves(std::size_t left, Time now);
   void send(Time now);
   void over();
 
@@ -139,6 +142,9 @@ class Relay final : public transport::StreamHandler {
   bool endpoint_shut_ = false;
   bool stream_ready_ = false;  ///< on_readable was told, and read() has not answered 0 since
   bool stream_over_ = false;   ///< both directions of the stream ended in order, or it broke
+  bool reset_due_ = false;     ///< the stream broke: the guest is reset after the rest
+  std::size_t rest_ = ~std::size_t{0};  ///< octets before a reset, when they last moved
+  Time rest_until_ = kNever;            ///< the reset waits no longer
   /// Read from the stream when the memory budget was spent; at most one copy chunk.
   std::vector<std::uint8_t> stranded_;
   std::string transform_;
