@@ -61,6 +61,10 @@ Outcome<void> join_workers(Scene& scene) {
   return join_vtl(scene, {.workers = kWorkers});
 }
 
+Outcome<void> join_watched(Scene& scene) {
+  return join_vtl(scene, {.cut_through = false});
+}
+
 Outcome<void> join_pcap(Scene& scene) {
   return join_vtl(scene, {.interface_type = "pcap"});
 }
@@ -74,11 +78,12 @@ Outcome<void> join_pcap_pair(Scene& scene) {
 
 // libpcap tells nothing of unfinished checksums and libnet sends no frame above the MTU, so for
 // these two the guests' offloads are off, as in 2007.
-constexpr std::array<Case, 6> kCases{{
+constexpr std::array<Case, 7> kCases{{
     {"veth", false, lab::Offloads::kKeep, join_nothing},
     {"kernel-bridge", true, lab::Offloads::kKeep, join_kernel},
     {"vtl-1-worker", true, lab::Offloads::kKeep, join_workers<1>},
     {"vtl-2-workers", true, lab::Offloads::kKeep, join_workers<2>},
+    {"vtl-1-worker-watched", true, lab::Offloads::kKeep, join_watched},
     {"pcap-1-process", true, lab::Offloads::kOff, join_pcap},
     {"pcap-2-processes", true, lab::Offloads::kOff, join_pcap_pair},
 }};

@@ -4,8 +4,9 @@
 //     eth0                                        eth0
 //   10.0.0.1                                    10.0.0.2
 //
-// Cases: veth (no middle at all), kernel-bridge, vtl-1-worker, vtl-2-workers, pcap-1-process and
-// pcap-2-processes, one for each direction. docs/benchmarks.md says what each figure is.
+// Cases: veth (no middle at all), kernel-bridge, vtl-1-worker, vtl-2-workers, vtl-1-worker-watched
+// (nothing cut through), pcap-1-process and pcap-2-processes, one for each direction.
+// docs/benchmarks.md says what each figure is.
 #pragma once
 
 #include "bench/options.h"

@@ -62,8 +62,9 @@ links:
   - name: bridge
     guest: guest
     network: network
+    cut_through: {}
 )",
-                     bridge.workers);
+                     bridge.workers, bridge.cut_through ? "auto" : "off");
 }
 
 std::string gateway_config(Carrier carrier, const PathSettings& path, const std::string& local,

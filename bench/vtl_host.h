@@ -26,6 +26,7 @@ struct BridgeSettings {
   std::string name = "bridge";  ///< of its files
   std::string interface_type = "af_packet";
   int workers = 1;
+  bool cut_through = true;       ///< the kernel may forward flows by itself
   bool guest_to_network = true;  ///< reads frames of the guest side; only pcap may not
   bool network_to_guest = true;  ///< reads frames of the network side; only pcap may not
 };

@@ -10,6 +10,7 @@ find_package(yaml-cpp REQUIRED)
 find_package(nlohmann_json REQUIRED)
 find_package(CLI11 REQUIRED)
 pkg_check_modules(libpcap REQUIRED IMPORTED_TARGET libpcap)
+pkg_check_modules(libbpf REQUIRED IMPORTED_TARGET libbpf)
 
 # vtl_imported(NAME LIBRARY file HEADER file): a library known by its file and one of its headers.
 function(vtl_imported name)

@@ -82,7 +82,7 @@ def check_arrows():
         room = parts[1] if parts[0] == "vtl" else parts[0]
         for number, line in enumerate(lines_of(name), 1):
             match = re.match(r'\s*#include "([^"]+)"', line)
-            if not match:
+            if not match or match.group(1).endswith(".inc"):  # made by the build
                 continue
             target = match.group(1)
             where = f"{name}:{number}: "

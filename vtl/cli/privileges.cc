@@ -64,7 +64,9 @@ Outcome<void> keep_only(std::uint64_t wanted) {
 
 Outcome<void> limit_before_opening(bool changes_user) {
   // DAC_OVERRIDE: sockets and capture files of other users, which are opened by path.
-  std::uint64_t wanted = bits({CAP_NET_RAW, CAP_NET_ADMIN, CAP_NET_BIND_SERVICE, CAP_DAC_OVERRIDE});
+  // BPF: the programs of cut-through.
+  std::uint64_t wanted =
+      bits({CAP_NET_RAW, CAP_NET_ADMIN, CAP_NET_BIND_SERVICE, CAP_DAC_OVERRIDE, CAP_BPF});
   if (changes_user) wanted |= bits({CAP_SETUID, CAP_SETGID});
   if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
     return fail(fmt::format("cannot set no_new_privs: {}", std::strerror(errno)));

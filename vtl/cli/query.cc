@@ -87,15 +87,26 @@ void print_status(const Json& status) {
                {"GUEST"},
                {"NETWORK"},
                {"SERVICES"},
+               {"CUT THROUGH"},
                {"OUT", Align::kRight},
                {"IN", Align::kRight}});
+  std::string notes;
   for (const auto& link : status.at("links")) {
     std::vector<std::string> services = link.at("services");
+    const auto& cut = link.at("cut_through");
+    std::string state = cut.at("state");
+    if (state == "on") {
+      state = fmt::format("{} flows", cut.at("flows").get<std::uint64_t>());
+    } else if (state != "off") {
+      notes += fmt::format("link '{}' is not cut through: {}\n", text(link.at("name")), state);
+      state = "no";
+    }
     links.add_row({text(link.at("name")), text(link.at("guest")), text(link.at("network")),
                    services.empty() ? "(bridge)" : fmt::format("{}", fmt::join(services, " ")),
-                   octets(link.at("bytes_out")), octets(link.at("bytes_in"))});
+                   state, octets(link.at("bytes_out")), octets(link.at("bytes_in"))});
   }
   print_table("", links);
+  fmt::print("{}", notes);
   Table peers({{"PEER"},
                {"TRANSPORT"},
                {"STATE"},

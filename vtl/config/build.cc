@@ -2,11 +2,13 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <memory>
 #include <mutex>
 #include <utility>
 #include <vector>
 
+#include "vtl/iface/cut_through.h"
 #include "vtl/service/bridge/bridge.h"
 #include "vtl/service/flow_observer/flow_observer.h"
 #include "vtl/service/gateway/gateway.h"
@@ -105,7 +107,41 @@ engine::ServiceFactory build_service(const ServiceOptions& options) {
       options);
 }
 
-engine::LinkConfig build_link(const LinkConfig& config) {
+const InterfaceOptions* options_of(const Config& config, const std::string& interface) {
+  const auto found = std::ranges::find(config.interfaces, interface, &InterfaceConfig::name);
+  return found == config.interfaces.end() ? nullptr : &found->options;
+}
+
+// The same kernel's table for all workers of a link, for as long as one of them has it.
+engine::CutThroughFactory build_cut_through(const Config& config, const LinkConfig& link) {
+  using Made = Outcome<std::shared_ptr<iface::CutThrough>>;
+  const auto* const guest = std::get_if<iface::AfPacketOptions>(options_of(config, link.guest));
+  const auto* const network =
+      link.network ? std::get_if<iface::AfPacketOptions>(options_of(config, *link.network))
+                   : nullptr;
+  if (guest == nullptr || network == nullptr || guest->host_frames != network->host_frames) {
+    return []() -> Made {
+      return fail("cut-through needs two af_packet interfaces with the same 'host_frames'");
+    };
+  }
+  struct Opened {
+    std::mutex mutex;
+    std::weak_ptr<iface::CutThrough> kernel;
+  };
+  const iface::CutThroughOptions options{
+      .a = guest->device, .b = network->device, .host_frames = guest->host_frames};
+  return [options, opened = std::make_shared<Opened>()]() -> Made {
+    const std::lock_guard lock(opened->mutex);
+    if (auto there = opened->kernel.lock()) return there;
+    auto made = iface::open_cut_through(options);
+    if (!made) return std::unexpected(made.error());
+    std::shared_ptr<iface::CutThrough> fresh = std::move(*made);
+    opened->kernel = fresh;
+    return fresh;
+  };
+}
+
+engine::LinkConfig build_link(const Config& all, const LinkConfig& config) {
   engine::LinkConfig out;
   out.name = config.name;
   out.guest = config.guest;
@@ -120,6 +156,11 @@ engine::LinkConfig build_link(const LinkConfig& config) {
       static const SystemClock kClock;
       return std::make_unique<service::FlowObserver>(service::FlowObserverOptions{}, kClock);
     };
+  }
+  if (config.cut_through != CutThroughUse::kOff && config.observe_flows &&
+      may_cut_through(config)) {
+    out.cut_through = build_cut_through(all, config);
+    out.cut_through_required = config.cut_through == CutThroughUse::kOn;
   }
   return out;
 }
@@ -142,7 +183,7 @@ Outcome<engine::EngineConfig> build(const Config& config) {
     }
     out.peers.push_back(build_peer(peer));
   }
-  for (const auto& link : config.links) out.links.push_back(build_link(link));
+  for (const auto& link : config.links) out.links.push_back(build_link(config, link));
   return out;
 }
 

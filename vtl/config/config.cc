@@ -199,4 +199,10 @@ std::expected<Config, Mistakes> load_config(const std::string& path) {
   return parse_config(text, path);
 }
 
+bool may_cut_through(const LinkConfig& link) {
+  return std::ranges::all_of(link.services, [](const ServiceOptions& service) {
+    return std::holds_alternative<BridgeOptions>(service);
+  });
+}
+
 }  // namespace vtl::config

@@ -32,13 +32,20 @@ struct PeerConfig {
   transport::Options options;  ///< name included
 };
 
+/// Whether the kernel forwards the flows of a link that no service need see.
+enum class CutThroughUse : std::uint8_t { kAuto, kOn, kOff };
+
 struct LinkConfig {
   std::string name;
   std::string guest;
   std::optional<std::string> network;
   std::vector<ServiceOptions> services;  ///< from guest to network
   bool observe_flows = true;             ///< list connections that no service has taken
+  CutThroughUse cut_through = CutThroughUse::kAuto;
 };
+
+/// Whether no service of the link must see every frame.
+[[nodiscard]] bool may_cut_through(const LinkConfig& link);
 
 struct ControlConfig {
   std::string socket;                          ///< path; empty: no control socket

@@ -69,6 +69,24 @@ void read_services(Section& section, LinkConfig& link, const Names& names, Taken
   }
 }
 
+void read_cut_through(Section& section, LinkConfig& link) {
+  section.choice(
+      "cut_through", link.cut_through,
+      {{"auto", CutThroughUse::kAuto}, {"on", CutThroughUse::kOn}, {"off", CutThroughUse::kOff}});
+  if (link.cut_through != CutThroughUse::kOn) return;
+  if (!link.observe_flows) {
+    section.complain("cut_through",
+                     "'cut_through: on' needs 'observe_flows: true': who follows the flows of a "
+                     "link chooses those that the kernel forwards");
+  }
+  if (!may_cut_through(link)) {
+    section.complain("cut_through",
+                     fmt::format("'cut_through: on' is for links without services, or with bridge "
+                                 "only: the others of {} must see every frame",
+                                 section.what()));
+  }
+}
+
 }  // namespace
 
 std::vector<LinkConfig> read_links(const Node& node, const Names& names, Diagnostics& diagnostics) {
@@ -91,6 +109,7 @@ std::vector<LinkConfig> read_links(const Node& node, const Names& names, Diagnos
     read_ends(section, link, names, taken);
     read_services(section, link, names, taken);
     section.flag("observe_flows", link.observe_flows);
+    read_cut_through(section, link);
     section.finish();
     links.push_back(std::move(link));
   }

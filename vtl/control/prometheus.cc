@@ -113,6 +113,10 @@ void add_links(Exposition& out, const engine::Status& status) {
     counter("vtl_link_frames_total", "Frames that entered the link.", "inbound", link.frames_in);
     counter("vtl_link_bytes_total", "Octets that entered the link.", "outbound", link.bytes_out);
     counter("vtl_link_bytes_total", "Octets that entered the link.", "inbound", link.bytes_in);
+    constexpr auto kCut = "vtl_link_cut_through_bytes_total";
+    constexpr auto kCutHelp = "Octets of these that the kernel forwarded by itself.";
+    counter(kCut, kCutHelp, "outbound", link.cut_bytes_out);
+    counter(kCut, kCutHelp, "inbound", link.cut_bytes_in);
     add_drops(out, "link", link.name, "", link.drops);
     for (const auto& service : link.services) {
       add_drops(out, "link", link.name, service.kind, service.drops);

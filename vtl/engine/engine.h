@@ -54,12 +54,19 @@ struct PeerConfig {
 
 using ObserverFactory = std::function<std::unique_ptr<Observer>(std::uint32_t worker)>;
 
+/// Opens the kernel's way between the link's two interfaces; called on each worker of the link, the
+/// same object for all of them.
+using CutThroughFactory = std::function<Outcome<std::shared_ptr<iface::CutThrough>>()>;
+
 struct LinkConfig {
   std::string name;
   std::string guest;                     ///< an interface; of one link only
   std::optional<std::string> network;    ///< an interface, which several links may share; or none
   std::vector<ServiceFactory> services;  ///< from guest to network
   ObserverFactory observer = {};         ///< may be empty
+  CutThroughFactory cut_through = {};    ///< empty: every frame passes the chain
+  /// start() fails when the link cannot be cut through; else it does without.
+  bool cut_through_required = false;
   /// Off for a service that must see the whole link: then one worker runs it.
   bool many_workers = true;
 };

@@ -110,6 +110,9 @@ class FlowTable {
     return n;
   }
 
+  /// The least recently used entry; null when there is none.
+  [[nodiscard]] Entry* oldest() noexcept { return order_.empty() ? nullptr : &order_.front(); }
+
   /// Calls visit(entry) for every flow, least recently used first.
   template <class Visit>
   void for_each(Visit&& visit) const {

@@ -91,7 +91,16 @@ void Link::add_service(std::unique_ptr<Service> service) {
   for (auto& boundaries : pending_) boundaries.resize(slots_.size() + 1);
 }
 
+void Link::set_fast_path(std::shared_ptr<iface::CutThrough> kernel) {
+  const auto no_service_needs = [this](const wire::FlowKey& flow) {
+    return std::ranges::all_of(
+        slots_, [&](const auto& slot) { return slot->service->may_cut_through(flow); });
+  };
+  fast_path_ = std::make_unique<FastPath>(worker_, std::move(kernel), no_service_needs);
+}
+
 void Link::start() {
+  if (fast_path_ != nullptr && observer_ != nullptr) observer_->use(*fast_path_);
   for (auto& slot : slots_) slot->service->start(*slot);
 }
 
@@ -248,12 +257,14 @@ void Link::run_turn() {
 
 std::uint32_t Link::add_tap(std::uint32_t boundary, TapFunction tap) {
   assert(boundary <= services());
+  if (fast_path_ != nullptr) fast_path_->hold();
   taps_.push_back(Tap{next_tap_, boundary, std::move(tap)});
   return next_tap_++;
 }
 
 void Link::remove_tap(std::uint32_t id) {
-  std::erase_if(taps_, [id](const Tap& tap) { return tap.id == id; });
+  const auto removed = std::erase_if(taps_, [id](const Tap& tap) { return tap.id == id; });
+  if (removed > 0 && fast_path_ != nullptr) fast_path_->release();
 }
 
 void Link::show_taps(Direction direction, std::uint32_t boundary, const Batch& batch) {

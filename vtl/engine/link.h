@@ -25,6 +25,7 @@
 #include <vector>
 
 #include "vtl/base/counter.h"
+#include "vtl/engine/fast_path.h"
 #include "vtl/engine/port.h"
 #include "vtl/engine/service.h"
 #include "vtl/engine/worker.h"
@@ -37,6 +38,8 @@ class Observer {
  public:
   virtual ~Observer() = default;
   virtual void observe(Direction direction, std::span<const Packet> frames, Time now) = 0;
+  /// Called once, before observe(): flows may be given to `path`, which outlives the observer.
+  virtual void use(FastPath& path) { (void)path; }
   virtual void list_flows(std::vector<FlowInfo>& out) const { (void)out; }
   virtual void list_metrics(std::vector<ServiceMetric>& out) const { (void)out; }
 };
@@ -77,6 +80,10 @@ class Link final : private TurnTask {
   /// Appends to the chain, before start().
   void add_service(std::unique_ptr<Service> service);
   void set_observer(std::unique_ptr<Observer> observer) { observer_ = std::move(observer); }
+  /// The kernel may forward what every service can do without and the observer gives away.
+  void set_fast_path(std::shared_ptr<iface::CutThrough> kernel);
+  /// Why there is none, for listings.
+  void set_fast_path_missing(std::string why) { fast_path_missing_ = std::move(why); }
   /// Starts the services, from the guest's side to the network's.
   void start();
   /// Asks every service to stop; `done` is called once all have, perhaps at once.
@@ -89,7 +96,8 @@ class Link final : private TurnTask {
     return entries_[static_cast<std::size_t>(direction)];
   }
 
-  /// Shows the frames that pass `boundary` (0 to services()) to `tap` until removed.
+  /// Shows the frames that pass `boundary` (0 to services()) to `tap` until removed. Meanwhile
+  /// nothing is cut through.
   std::uint32_t add_tap(std::uint32_t boundary, TapFunction tap);
   void remove_tap(std::uint32_t id);
 
@@ -102,6 +110,8 @@ class Link final : private TurnTask {
   [[nodiscard]] const LinkCounters& counters() const noexcept { return counters_; }
   void list_flows(std::vector<FlowInfo>& out) const;
   [[nodiscard]] const Observer* observer() const noexcept { return observer_.get(); }
+  [[nodiscard]] const FastPath* fast_path() const noexcept { return fast_path_.get(); }
+  [[nodiscard]] const std::string& fast_path_missing() const noexcept { return fast_path_missing_; }
 
  private:
   class Slot;
@@ -132,6 +142,8 @@ class Link final : private TurnTask {
   LinkSetup setup_;
   std::array<Entry, 2> entries_;
   std::vector<std::unique_ptr<Slot>> slots_;
+  std::unique_ptr<FastPath> fast_path_;
+  std::string fast_path_missing_;
   std::unique_ptr<Observer> observer_;
   std::array<std::vector<Batch>, 2> pending_;  // by direction, then boundary
   std::vector<Tap> taps_;

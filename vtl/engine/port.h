@@ -70,6 +70,9 @@ class Port final : public FrameSink, private PollTask {
   /// `feeder` stops reading while this port's transmit queue is full.
   void add_feeder(Port& feeder) { feeders_.push_back(&feeder); }
 
+  /// The kernel forwards what `cut` says (Interface::leave_to).
+  [[nodiscard]] bool leave_to(const iface::CutThrough& cut) { return interface_->leave_to(cut); }
+
   /// Sends the batch, or queues it.
   void push(Batch& batch) override;
   /// Tries to send the backlog now.

@@ -82,6 +82,14 @@ class Service {
   /// Take one out by moving it away: empty packets are removed by the chain afterwards.
   virtual void process(Direction direction, Batch& batch) = 0;
 
+  /// Cut through: whether this service can do without the frames of `flow` (either direction) from
+  /// now on. The kernel may forward them by itself then; those that begin or end a connection, and
+  /// fragments, still come. Asked on the worker, for flows that have passed some frames already.
+  [[nodiscard]] virtual bool may_cut_through(const wire::FlowKey& flow) const {
+    (void)flow;
+    return false;
+  }
+
   /// End of streams in order: begin to stop, call `done` once nothing is left to wait for. The link
   /// stops waiting after its grace time.
   virtual void stop(std::function<void()> done) { done(); }

@@ -54,12 +54,13 @@ Outcome<void> Engine::Share::open() {
     peers[i] = std::move(*opened);
   }
   for (std::size_t i = 0; i < links.size(); ++i) {
-    if (runs(placement.links[i])) make_link(i);
+    if (!runs(placement.links[i])) continue;
+    if (auto made = make_link(i); !made) return made;
   }
   return {};
 }
 
-void Engine::Share::make_link(std::size_t i) {
+Outcome<void> Engine::Share::make_link(std::size_t i) {
   Port& guest = *ports[placement.guest[i]];
   LinkSetup setup;
   setup.name = config.links[i].name;
@@ -86,6 +87,30 @@ void Engine::Share::make_link(std::size_t i) {
   if (place != nullptr) hubs[network]->attach(*place, *links[i]);
   for (auto& service : made_[i].services) links[i]->add_service(std::move(service));
   if (made_[i].observer != nullptr) links[i]->set_observer(std::move(made_[i].observer));
+  if (!config.links[i].cut_through) return {};
+  auto set = set_fast_path(i);
+  if (set) return {};
+  if (config.links[i].cut_through_required) {
+    return fail(fmt::format("link '{}': {}", config.links[i].name, set.error().message));
+  }
+  links[i]->set_fast_path_missing(set.error().message);
+  return {};
+}
+
+Outcome<void> Engine::Share::set_fast_path(std::size_t i) {
+  const std::size_t network = placement.network[i];
+  if (network == Placement::kNone || hubs[network] != nullptr) {
+    return fail("cut-through needs a network interface that no other link uses");
+  }
+  auto kernel = config.links[i].cut_through();
+  if (!kernel) return std::unexpected(kernel.error());
+  for (const std::size_t side : {placement.guest[i], network}) {
+    if (ports[side]->leave_to(**kernel)) continue;
+    return fail(fmt::format("interface '{}' cannot leave frames to the kernel",
+                            config.interfaces[side].name));
+  }
+  links[i]->set_fast_path(std::move(*kernel));
+  return {};
 }
 
 transport::Transport* Engine::Share::find_peer(std::string_view name) const {

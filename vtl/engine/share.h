@@ -49,7 +49,8 @@ struct Engine::Share {
     return range.contains(worker->worker());
   }
   [[nodiscard]] Outcome<void> open_interface(std::size_t i);
-  void make_link(std::size_t i);
+  [[nodiscard]] Outcome<void> make_link(std::size_t i);
+  [[nodiscard]] Outcome<void> set_fast_path(std::size_t i);
   [[nodiscard]] transport::Transport* find_peer(std::string_view name) const;
 };
 

@@ -54,6 +54,23 @@ void add_port(const Port& port, InterfaceStatus& s, DropSum& drops) {
   drops.add(port.counters().drops);
 }
 
+// The kernel's totals are of all workers: the first that tells them does for all.
+void add_fast_path(const Link& link, LinkStatus& s) {
+  const FastPath* path = link.fast_path();
+  if (path == nullptr) {
+    s.cut_through = link.fast_path_missing().empty() ? "off" : link.fast_path_missing();
+    return;
+  }
+  s.cut_flows += path->counters().flows.value();
+  if (s.cut_through == "on") return;
+  s.cut_through = "on";
+  const auto totals = path->kernel().totals();
+  s.cut_frames_out = totals.frames[0];
+  s.cut_bytes_out = totals.bytes[0];
+  s.cut_frames_in = totals.frames[1];
+  s.cut_bytes_in = totals.bytes[1];
+}
+
 void add_link(const Link& link, LinkStatus& s, DropSum& drops, std::vector<DropSum>& services) {
   ++s.workers;
   const auto& out = link.counters().way(Direction::kOutbound);
@@ -62,12 +79,31 @@ void add_link(const Link& link, LinkStatus& s, DropSum& drops, std::vector<DropS
   s.bytes_out += out.bytes.value();
   s.frames_in += in.frames.value();
   s.bytes_in += in.bytes.value();
+  add_fast_path(link, s);
   drops.add(link.counters().drops);
   s.services.resize(link.services());
   services.resize(link.services());
   for (std::uint32_t i = 0; i < link.services(); ++i) {
     s.services[i].kind = link.service(i).kind();
     services[i].add(link.service_drops(i));
+  }
+}
+
+// What the kernel forwarded passed the interfaces and the link as well.
+void count_cut_through(LinkStatus& link, InterfaceStatus& guest, InterfaceStatus& network) {
+  link.frames_out += link.cut_frames_out;
+  link.bytes_out += link.cut_bytes_out;
+  link.frames_in += link.cut_frames_in;
+  link.bytes_in += link.cut_bytes_in;
+  for (auto* const from : {&guest, &network}) {
+    const bool out = from == &guest;
+    auto& to = out ? network : guest;
+    const auto frames = out ? link.cut_frames_out : link.cut_frames_in;
+    const auto bytes = out ? link.cut_bytes_out : link.cut_bytes_in;
+    from->rx_frames += frames;
+    from->rx_bytes += bytes;
+    to.tx_frames += frames;
+    to.tx_bytes += bytes;
   }
 }
 
@@ -150,6 +186,9 @@ Status Engine::status() {
     link.guest = config_.links[i].guest;
     link.network = config_.links[i].network.value_or("");
     link.drops = drops.links[i].list();
+    if (link.cut_through == "on")
+      count_cut_through(link, status.interfaces[placement_->guest[i]],
+                        status.interfaces[placement_->network[i]]);
     for (std::size_t s = 0; s < link.services.size(); ++s) {
       link.services[s].drops = drops.services[i][s].list();
     }

@@ -46,9 +46,13 @@ struct LinkStatus {
   std::string guest;
   std::string network;  ///< empty when there is none
   std::uint32_t workers = 0;
-  std::uint64_t frames_out = 0, bytes_out = 0;  ///< that entered from the guest
-  std::uint64_t frames_in = 0, bytes_in = 0;    ///< that entered from the network
-  DropList drops;                               ///< outside the services
+  std::uint64_t frames_out = 0, bytes_out = 0;          ///< that entered from the guest
+  std::uint64_t frames_in = 0, bytes_in = 0;            ///< that entered from the network
+  std::uint64_t cut_flows = 0;                          ///< that the kernel forwards now
+  std::uint64_t cut_frames_out = 0, cut_bytes_out = 0;  ///< of the above, forwarded by the kernel
+  std::uint64_t cut_frames_in = 0, cut_bytes_in = 0;
+  std::string cut_through;  ///< "on", "off", or why there is none
+  DropList drops;           ///< outside the services
   std::vector<ServiceStatus> services;
 };
 

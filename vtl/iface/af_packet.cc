@@ -21,6 +21,7 @@
 #include <cstring>
 
 #include "vtl/iface/backend.h"
+#include "vtl/iface/cut_through.h"
 #include "vtl/iface/device.h"
 #include "vtl/iface/fanout_program.h"
 #include "vtl/iface/receive_slots.h"
@@ -89,6 +90,10 @@ class AfPacket final : public Backend {
             .partial_checksum = true,
             .mtu = device_.mtu(),
             .queues = kMaxAfPacketWorkers};
+  }
+
+  [[nodiscard]] bool leave_to(const CutThrough& cut) override {
+    return set_option(fd_.get(), SOL_SOCKET, SO_ATTACH_BPF, cut.socket_program());
   }
 
   [[nodiscard]] ReadStatus read(PacketPool& pool, Time now, Batch& batch) override {

@@ -23,6 +23,8 @@
 
 namespace vtl::iface {
 
+class CutThrough;
+
 struct Capabilities {
   bool super_frames_in = false;   ///< may deliver super-frames
   bool super_frames_out = false;  ///< carries super-frames without cutting them
@@ -72,6 +74,13 @@ class Interface {
   /// Whether fd() becomes writable after write() fell short; otherwise the caller tries again
   /// later.
   [[nodiscard]] virtual bool signals_writable() const noexcept { return false; }
+
+  /// From now on leaves unread what `cut` forwards (cut_through.h), which must outlive the
+  /// interface; false when this kind of interface, or the kernel, cannot.
+  [[nodiscard]] virtual bool leave_to(const CutThrough& cut) {
+    (void)cut;
+    return false;
+  }
 
   [[nodiscard]] virtual const InterfaceCounters& counters() const noexcept = 0;
 };

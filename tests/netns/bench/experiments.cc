@@ -91,7 +91,7 @@ TEST_F(Experiments, TheBridgeExperimentHasAllItsCasesAndMetrics) {
   EXPECT_EQ(result.at("bench"), "bridge");
   const auto rows = rows_of(result);
   for (const char* which : {"veth", "kernel-bridge", "vtl-1-worker", "vtl-2-workers",
-                            "pcap-1-process", "pcap-2-processes"})
+                            "vtl-1-worker-watched", "pcap-1-process", "pcap-2-processes"})
     for (const char* metric :
          {"tcp-1-stream", "tcp-4-streams", "tcp-1-stream-reverse", "cpu-per-gb", "cpu-per-frame"})
       EXPECT_TRUE(rows.contains({which, metric})) << which << " " << metric;

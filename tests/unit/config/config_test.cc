@@ -223,6 +223,20 @@ std::vector<Case> cases() {
       {"UnknownInterface",
        {.links = "[{ name: vm1, guest: vm2, network: uplink }]"},
        "f.yaml:6:29: 'guest' in link 1: no 'vm2' among the interfaces; did you mean 'vm1'?"},
+      {"CutThroughUnobserved",
+       {.links = "[{ name: vm1, guest: vm1, network: uplink, observe_flows: false, cut_through: on "
+                 "}]"},
+       "f.yaml:6:86: 'cut_through: on' needs 'observe_flows: true': who follows the flows of a "
+       "link "
+       "chooses those that the kernel forwards"},
+      {"CutThroughImpaired",
+       {.links = "[{ name: vm1, guest: vm1, network: uplink, services: [ impair: { loss: 1% } ], "
+                 "cut_through: on }]"},
+       "'cut_through: on' is for links without services, or with bridge only: the others of link 1 "
+       "must see every frame"},
+      {"CutThroughOfAnotherKind",
+       {.links = "[{ name: vm1, guest: vm1, network: uplink, cut_through: yes }]"},
+       "'cut_through' in link 1 must be auto, on or off, not 'yes'"},
       {"NoNetwork",
        {.links = "[{ name: vm1, guest: vm1 }]"},
        "f.yaml:6:9: link 1 needs 'network', e.g. network: uplink, or none"},

@@ -3,6 +3,10 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <memory>
+
+#include "tests/support/fake_cut_through.h"
+#include "tests/support/virtual_reactor.h"
 
 namespace vtl::service {
 namespace {
@@ -165,6 +169,150 @@ TEST_F(FlowObserverTest, WhatIsNoFlowIsNotListed) {
   const Packet packet = pool_.copy_of(std::array<std::uint8_t, 60>{});
   observer_.observe(Direction::kOutbound, std::span(&packet, 1), clock_.now());
   EXPECT_TRUE(flows().empty());
+}
+
+// The same with a kernel that takes flows.
+class CutThroughFlows : public FlowObserverTest {
+ protected:
+  CutThroughFlows() { observer_.use(path_); }
+
+  void exchange(std::uint32_t frames) {
+    for (std::uint32_t i = 0; i < frames; ++i) say(End::kA, {.payload = Bytes(data_).first(10)});
+  }
+
+  test::VirtualReactor reactor_;
+  std::shared_ptr<test::FakeCutThrough> kernel_ = std::make_shared<test::FakeCutThrough>();
+  bool wanted_by_a_service_ = false;
+  engine::FastPath path_{reactor_, kernel_,
+                         [this](const wire::FlowKey&) { return !wanted_by_a_service_; }};
+};
+
+TEST_F(CutThroughFlows, AnEstablishedConnectionIsGivenAwayAfterSomeFrames) {
+  handshake();
+  exchange(FlowObserver::kCutAfter - 4);
+  EXPECT_TRUE(kernel_->flows.empty());
+  exchange(1);
+  ASSERT_EQ(kernel_->flows.size(), 1U);
+  const auto& given = kernel_->flows.front().flow;
+  EXPECT_EQ(to_string(given.key), "tcp 192.0.2.1:4000 > 198.51.100.2:80");
+  EXPECT_EQ(given.a, wire::MacAddress({2, 0, 0, 0, 0, 1}));
+  EXPECT_EQ(given.b, wire::MacAddress({2, 0, 0, 0, 0, 2}));
+  EXPECT_EQ(flows().front().transform, "no (cut through)");
+}
+
+TEST_F(CutThroughFlows, AnInboundConnectionIsGivenAwayAsTheOutboundFramesCarryIt) {
+  client_direction_ = Direction::kInbound;
+  handshake();
+  exchange(FlowObserver::kCutAfter);
+  ASSERT_EQ(kernel_->flows.size(), 1U);
+  EXPECT_EQ(to_string(kernel_->flows.front().flow.key), "tcp 198.51.100.2:80 > 192.0.2.1:4000");
+  EXPECT_EQ(kernel_->flows.front().flow.a, wire::MacAddress({2, 0, 0, 0, 0, 2}));
+}
+
+TEST_F(CutThroughFlows, AConnectionThatIsNotEstablishedIsKept) {
+  std::array<std::uint8_t, 2048> frame;
+  const auto size = connection_.create(End::kA, {.flags = kSyn}, frame);
+  ASSERT_TRUE(size);
+  for (std::uint32_t i = 0; i < 2 * FlowObserver::kCutAfter; ++i) {
+    pass(End::kA, Bytes(frame).first(*size));
+  }
+  EXPECT_TRUE(kernel_->flows.empty());
+}
+
+TEST_F(CutThroughFlows, WhatAServiceWantsToSeeIsKept) {
+  wanted_by_a_service_ = true;
+  handshake();
+  exchange(2 * FlowObserver::kCutAfter);
+  EXPECT_TRUE(kernel_->flows.empty());
+  EXPECT_EQ(flows().front().bytes_out, 20 * FlowObserver::kCutAfter);
+}
+
+TEST_F(CutThroughFlows, TheKernelsOctetsAreListedAndItsUseKeepsTheFlow) {
+  handshake();
+  exchange(FlowObserver::kCutAfter);
+  const auto before = flows().front();
+  kernel_->flows.front().usage = {.frames = {3, 2}, .octets = {3000, 200}, .last_use = {}};
+  EXPECT_EQ(flows().front().bytes_out, before.bytes_out + 3000);
+  EXPECT_EQ(flows().front().bytes_in, before.bytes_in + 200);
+
+  clock_.advance(151min);
+  kernel_->flows.front().usage.last_use = clock_.now() - 1s;
+  observer_.observe(Direction::kOutbound, {}, clock_.now());
+  EXPECT_EQ(flows().size(), 1U);
+  clock_.advance(151min);
+  observer_.observe(Direction::kOutbound, {}, clock_.now());
+  EXPECT_TRUE(flows().empty());
+  EXPECT_TRUE(kernel_->flows.empty());
+}
+
+TEST_F(CutThroughFlows, AFinBringsTheConnectionBackWithWhatTheKernelCounted) {
+  handshake();
+  exchange(FlowObserver::kCutAfter);
+  const auto before = flows().front().bytes_out;
+  kernel_->flows.front().usage.octets = {5000, 0};
+  say(End::kA, {.flags = kFin});
+  EXPECT_TRUE(kernel_->flows.empty());
+  EXPECT_EQ(flows().front().bytes_out, before + 5000);
+  EXPECT_EQ(flows().front().transform, "no (bridged)");
+  say(End::kB, {.flags = kRst});
+  clock_.advance(FlowObserver::kLinger + 1ms);
+  EXPECT_TRUE(flows().empty());
+}
+
+TEST_F(CutThroughFlows, AResetEndsTheConnectionInTheListToo) {
+  handshake();
+  exchange(FlowObserver::kCutAfter);
+  say(End::kB, {.flags = kRst});
+  EXPECT_TRUE(kernel_->flows.empty());
+  EXPECT_EQ(flows().front().state, "closed");
+  clock_.advance(FlowObserver::kLinger + 1ms);
+  EXPECT_TRUE(flows().empty());
+}
+
+TEST_F(CutThroughFlows, ANewConnectionOnTheSamePortsIsNotTheOneGivenAway) {
+  handshake();
+  exchange(FlowObserver::kCutAfter);
+  kernel_->flows.front().usage.octets = {5000, 0};
+  connection_ = connection();
+  say(End::kA, {.flags = kSyn});
+  EXPECT_TRUE(kernel_->flows.empty());
+  EXPECT_EQ(flows().front().bytes_out, 0U);
+}
+
+TEST_F(CutThroughFlows, AFullTableIsAskedAgainLater) {
+  kernel_->room = 0;
+  handshake();
+  exchange(FlowObserver::kCutAfter);
+  kernel_->room = 1;
+  EXPECT_EQ(path_.counters().refused.value(), 1U);
+  exchange(FlowObserver::kCutAfter);
+  EXPECT_EQ(kernel_->flows.size(), 1U);
+}
+
+TEST_F(CutThroughFlows, AFlowForgottenAtTheBoundIsTakenFromTheKernel) {
+  FlowObserver small({.max_flows = 1}, clock_);
+  small.use(path_);
+  std::array<std::uint8_t, 2048> frame;
+  for (std::uint32_t i = 0; i < FlowObserver::kCutAfter + 3; ++i) {
+    const auto from = i == 1 ? End::kB : End::kA;
+    const auto flags = i < 2 ? kSyn : wire::TcpFlags{};
+    const auto size = connection_.create(from, {.flags = flags}, frame);
+    ASSERT_TRUE(size);
+    const Packet packet = pool_.copy_of(Bytes(frame).first(*size));
+    small.observe(from == End::kA ? Direction::kOutbound : Direction::kInbound,
+                  std::span(&packet, 1), clock_.now());
+  }
+  ASSERT_EQ(kernel_->flows.size(), 1U);
+  auto other = model::TcpEndSetup{};
+  other.address = *wire::SocketAddress::parse("192.0.2.9:9");
+  model::TcpEndSetup server;
+  server.address = *wire::SocketAddress::parse("198.51.100.2:80");
+  const auto size =
+      TcpModel::initialise(other, server, false).create(End::kA, {.flags = kSyn}, frame);
+  ASSERT_TRUE(size);
+  const Packet packet = pool_.copy_of(Bytes(frame).first(*size));
+  small.observe(Direction::kOutbound, std::span(&packet, 1), clock_.now());
+  EXPECT_TRUE(kernel_->flows.empty());
 }
 
 }  // namespace

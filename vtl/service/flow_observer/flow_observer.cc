@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
+#include "vtl/packet/access.h"
 #include "vtl/wire/tcp.h"
 
 namespace vtl::service {
@@ -15,6 +18,10 @@ std::size_t index(engine::Direction d) {
 
 std::size_t payload_size(const Layout& layout) {
   return layout.end > layout.payload_offset ? layout.end - layout.payload_offset : 0U;
+}
+
+bool begins_or_ends(const Packet& packet) {
+  return is_syn(packet) || is_syn_ack(packet) || is_fin(packet) || is_rst(packet);
 }
 
 bool ended(const model::TcpModel& tcp) {
@@ -34,11 +41,13 @@ std::string describe_state(const model::TcpModel& tcp, model::End guest) {
 }  // namespace
 
 void FlowObserver::observe(engine::Direction direction, std::span<const Packet> frames, Time now) {
-  for (const auto& packet : frames) observe_one(direction, packet, now);
+  for (const auto& packet : frames) observe_one(direction, packet, frames.size() == 1, now);
+  look_at_oldest(now);
   flows_.expire(now, options_.idle, kExpiredPerBatch);
 }
 
-void FlowObserver::observe_one(engine::Direction direction, const Packet& packet, Time now) {
+void FlowObserver::observe_one(engine::Direction direction, const Packet& packet, bool alone,
+                               Time now) {
   const auto& layout = packet.layout();
   const auto key = flow_key(packet.bytes(), layout);
   if (!key) return;
@@ -48,8 +57,58 @@ void FlowObserver::observe_one(engine::Direction direction, const Packet& packet
     entry = flows_.insert(*key, begin(direction, packet, now), now);
     if (entry == nullptr) return;
   }
-  follow(entry->value, direction, packet, now);
-  entry->value.octets[index(direction)] += payload_size(layout);
+  Flow& flow = entry->value;
+  if (flow.cut && begins_or_ends(packet)) {
+    give_back(flow);
+    if (is_syn(packet)) flow = begin(direction, packet, now);
+  }
+  if (!flow.cut) follow(flow, direction, packet, now);
+  flow.octets[index(direction)] += payload_size(layout);
+  if (path_ == nullptr || flow.cut) return;
+  if (++flow.frames >= (alone ? kCutAfter : kCutAnyway)) {
+    flow.frames = 0;
+    offer(flow, direction, packet, *key);
+  }
+}
+
+void FlowObserver::offer(Flow& flow, engine::Direction direction, const Packet& packet,
+                         const wire::FlowKey& key) {
+  if (key.vlan != 0 || packet.layout().vlan_tags != 0) return;
+  if (flow.model) {
+    for (const auto end : {model::End::kA, model::End::kB}) {
+      if (flow.model->state(end) != model::TcpState::kEstablished) return;
+    }
+  } else if (key.protocol != wire::IpProtocol::kUdp) {
+    return;
+  }
+  const auto to = wire::MacAddress::load(packet.bytes(), 0);
+  const auto from = wire::MacAddress::load(packet.bytes(), wire::MacAddress::kSize);
+  const bool outbound = direction == engine::Direction::kOutbound;
+  const iface::CutFlow cut{
+      .key = outbound ? key : key.reversed(), .a = outbound ? from : to, .b = outbound ? to : from};
+  if (path_->take(cut)) flow.cut = cut;
+}
+
+// What the kernel counted becomes the flow's own. The model has missed everything since, so it
+// begins anew with the next frame.
+void FlowObserver::give_back(Flow& flow) {
+  if (!flow.cut) return;
+  const auto usage = path_->give_back(*flow.cut);
+  for (std::size_t way = 0; way < usage.octets.size(); ++way) {
+    flow.octets[way] += usage.octets[way];
+  }
+  flow.cut.reset();
+  flow.model.reset();
+  flow.timed = {};
+  flow.frames = 0;
+}
+
+// A flow that only the kernel sees is not idle for that.
+void FlowObserver::look_at_oldest(Time now) {
+  auto* const oldest = flows_.oldest();
+  if (oldest == nullptr || !oldest->value.cut || now - oldest->used <= options_.idle) return;
+  const Time last = path_->usage(*oldest->value.cut).last_use;
+  if (now - last <= options_.idle) (void)flows_.find(oldest->key, now);
 }
 
 FlowObserver::Flow FlowObserver::begin(engine::Direction direction, const Packet& packet,
@@ -107,7 +166,8 @@ void FlowObserver::time_segment(Flow& flow, engine::Direction direction, model::
 
 std::optional<engine::FlowInfo> FlowObserver::describe(const Table::Entry& entry, Time now) const {
   const Flow& flow = entry.value;
-  const Duration silent = now - entry.used;
+  const auto usage = flow.cut ? path_->usage(*flow.cut) : iface::CutUsage{};
+  const Duration silent = now - std::max(entry.used, usage.last_use);
   engine::FlowInfo info;
   if (flow.model) {
     if (ended(*flow.model) && silent > kLinger) return std::nullopt;
@@ -115,15 +175,18 @@ std::optional<engine::FlowInfo> FlowObserver::describe(const Table::Entry& entry
     info.state = describe_state(*flow.model, guest);
   } else {
     const bool udp = entry.key.protocol == wire::IpProtocol::kUdp;
-    if (udp && silent > options_.udp_listed) return std::nullopt;
+    if (silent > (udp ? options_.udp_listed : kLinger)) return std::nullopt;
     info.state = udp ? "open" : "closed";
   }
   info.key = flow.answer_first ? entry.key.reversed() : entry.key;
-  info.bytes_out = flow.octets[index(engine::Direction::kOutbound)];
-  info.bytes_in = flow.octets[index(engine::Direction::kInbound)];
+  const auto octets = [&](engine::Direction d) {
+    return flow.octets[index(d)] + usage.octets[index(d)];
+  };
+  info.bytes_out = octets(engine::Direction::kOutbound);
+  info.bytes_in = octets(engine::Direction::kInbound);
   info.rtt_network = flow.rtt[index(engine::Direction::kOutbound)];
   info.rtt_guest = flow.rtt[index(engine::Direction::kInbound)];
-  info.transform = "no (bridged)";
+  info.transform = flow.cut ? "no (cut through)" : "no (bridged)";
   info.age = now - flow.began;
   return info;
 }
@@ -143,6 +206,12 @@ void FlowObserver::list_metrics(std::vector<engine::ServiceMetric>& out) const {
   add("flows", "Flows that are followed now.", counters.flows, false);
   add("flows_evicted_total", "Flows forgotten because the table was full.", counters.evicted, true);
   add("flows_expired_total", "Flows forgotten because they were silent.", counters.expired, true);
+  if (path_ == nullptr) return;
+  const auto& cut = path_->counters();
+  add("cut_through_flows", "Flows that the kernel forwards now.", cut.flows, false);
+  add("cut_through_flows_total", "Flows given to the kernel.", cut.taken, true);
+  add("cut_through_full_total", "Flows kept because the kernel's table was full.", cut.refused,
+      true);
 }
 
 }  // namespace vtl::service

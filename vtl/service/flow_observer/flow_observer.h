@@ -9,6 +9,11 @@
 // Round-trip time: from a segment's passing to the acknowledgement of its last octet passing back,
 //   smoothed by 1/8 as RFC 6298 section 2 does; delayed acknowledgements are part of it, segments
 //   sent again are not measured (Karn's rule). One segment a direction is timed at a time.
+// Cut through: where the link has a FastPath, a flow that has passed kCutAfter frames (and, for
+// TCP,
+//   is established at both ends) is given to the kernel if every service of the link can do without
+//   it. It stays listed: its octets are the kernel's count, its round-trip times the last measured.
+//   The frame that ends the connection brings it back.
 // Limits: max_flows; beyond it the flow that was silent for longest is forgotten (counted evicted).
 //   A flow silent for longer than `idle` is forgotten too. A TCP connection that has ended is
 //   listed for kLinger, a UDP flow for udp_listed after its last frame.
@@ -39,12 +44,19 @@ struct FlowObserverOptions {
 class FlowObserver final : public engine::Observer {
  public:
   static constexpr Duration kLinger = 10s;
+  static constexpr std::uint32_t kCutAfter = 64;
+  static constexpr std::uint32_t kCutAnyway = 16 * kCutAfter;
 
   /// `clock` tells the listing's "now"; it must outlive the observer.
   FlowObserver(const FlowObserverOptions& options, const ClockSource& clock)
-      : options_(options), clock_(clock), flows_(options.max_flows) {}
+      : options_(options),
+        clock_(clock),
+        flows_(
+            options.max_flows, [](const Table::Entry&) { return true; },
+            [this](Table::Entry& gone) { give_back(gone.value); }) {}
 
   void observe(engine::Direction direction, std::span<const Packet> frames, Time now) override;
+  void use(engine::FastPath& path) override { path_ = &path; }
   void list_flows(std::vector<engine::FlowInfo>& out) const override;
   void list_metrics(std::vector<engine::ServiceMetric>& out) const override;
 
@@ -63,18 +75,25 @@ class FlowObserver final : public engine::Observer {
     std::array<std::uint64_t, 2> octets{};         // by direction
     std::array<Timed, 2> timed{};                  // by the direction of the segment
     std::array<std::optional<Duration>, 2> rtt{};  // by the same: to the side it goes to
+    std::uint32_t frames = 0;                      // since it was last offered to the kernel
+    std::optional<iface::CutFlow> cut;             // the kernel forwards it
   };
   using Table = engine::FlowTable<Flow>;
 
-  void observe_one(engine::Direction direction, const Packet& packet, Time now);
+  void observe_one(engine::Direction direction, const Packet& packet, bool alone, Time now);
   [[nodiscard]] static Flow begin(engine::Direction direction, const Packet& packet, Time now);
   static void follow(Flow& flow, engine::Direction direction, const Packet& packet, Time now);
   static void time_segment(Flow& flow, engine::Direction direction, model::Sync sync,
                            std::size_t payload, Time now);
+  void offer(Flow& flow, engine::Direction direction, const Packet& packet,
+             const wire::FlowKey& key);
+  void give_back(Flow& flow);
+  void look_at_oldest(Time now);
   [[nodiscard]] std::optional<engine::FlowInfo> describe(const Table::Entry& entry, Time now) const;
 
   const FlowObserverOptions options_;
   const ClockSource& clock_;
+  engine::FastPath* path_ = nullptr;
   Table flows_;
 };
 
