@@ -10,7 +10,7 @@
 namespace vtl::iface {
 namespace {
 
-constexpr std::uint16_t kStore = BPF_ST, kStoreX = BPF_STX, kLoadXMem = BPF_LDX | BPF_MEM;
+constexpr std::uint16_t kStore = BPF_ST, kLoadXMem = BPF_LDX | BPF_MEM;
 constexpr std::uint16_t kLoadMem = BPF_LD | BPF_MEM, kLoadXImm = BPF_LDX | BPF_IMM;
 constexpr std::uint16_t kLoad8Ind = BPF_LD | BPF_B | BPF_IND, kLoad16Ind = BPF_LD | BPF_H | BPF_IND;
 constexpr std::uint16_t kLoad16Abs = BPF_LD | BPF_H | BPF_ABS,
