@@ -54,15 +54,20 @@ void set_buffer(int fd, int force, int plain, std::size_t octets) {
   if (set_int(fd, SOL_SOCKET, force, value) != 0) set_int(fd, SOL_SOCKET, plain, value);
 }
 
+/// False when the kernel does not have it or does not let us.
+bool use_congestion_control(int fd, const Options& options) {
+  return options.congestion.empty() ||
+         ::setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, options.congestion.data(),
+                      static_cast<socklen_t>(options.congestion.size())) == 0;
+}
+
 /// What every socket of a transport gets before it connects or listens. Buffers must be set before
 /// the handshake, which negotiates the window scale.
 Outcome<void> prepare(int fd, const Options& options) {
   set_buffer(fd, SO_SNDBUFFORCE, SO_SNDBUF, options.buffer);
   set_buffer(fd, SO_RCVBUFFORCE, SO_RCVBUF, options.buffer);
   set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-  if (!options.congestion.empty() &&
-      ::setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, options.congestion.data(),
-                   static_cast<socklen_t>(options.congestion.size())) != 0)
+  if (!use_congestion_control(fd, options))
     return fail(
         fmt::format("peer {}: the kernel has no congestion control '{}' ({}); see "
                     "net.ipv4.tcp_available_congestion_control",
@@ -207,14 +212,20 @@ class TcpCarrier final : public Carrier {
     if (::connect(fd->get(), to.data(), to.size()) != 0 && errno != EINPROGRESS)
       return fail(fmt::format("peer {}: cannot reach {}: {}", options_.name, to_string(remote),
                               std::strerror(errno)));
+    insist_on_congestion_control(fd->get());
     return std::make_unique<TcpChannel>(std::move(*fd), reactor_, remote, true);
   }
 
   std::unique_ptr<Channel> adopt(int pipe, const wire::SocketAddress& from) override {
+    insist_on_congestion_control(pipe);
     return std::make_unique<TcpChannel>(Descriptor(pipe), reactor_, from, false);
   }
 
  private:
+  // A route with a congestion control of its own (`ip route ... congctl`) gives it to a socket that
+  // connects or is accepted, over what the socket had. A locked one stays: the operator's word.
+  void insist_on_congestion_control(int fd) const { (void)use_congestion_control(fd, options_); }
+
   Options options_;
   Reactor& reactor_;
 };
