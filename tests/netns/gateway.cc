@@ -130,6 +130,17 @@ TEST(Gateway, AWrongKeyIsRefusedAndCounted) {
       Tcp::connect(lab.topology().client(), lab.topology().server_address(), kPort, 40s);
   ASSERT_FALSE(client.has_value());
   EXPECT_EQ(client.error().message, "connect: Connection refused");
+  // Either side has refused the other, says so in both listings, and is up for nobody.
+  for (const char side : {'a', 'b'}) {
+    for (const std::string listing : {"status", "stats"}) {
+      const auto peer = nlohmann::json::parse(must(lab.ask(side, {listing}))).at("peers").at(0);
+      EXPECT_GE(peer.at("authentication_failures"), 1) << side << " " << listing << ": " << peer;
+      EXPECT_EQ(peer.at("up"), false) << side;
+      EXPECT_EQ(peer.at("accepted"), 0) << side;
+    }
+  }
+  EXPECT_EQ(must(lab.metric('b', "accepted_total")), 0);
+  EXPECT_NE(lab.b().errors().find("authenti"), std::string::npos) << lab.b().errors();
 }
 
 TEST(Gateway, PeerDownRefusesOrPassesByConfiguration) {

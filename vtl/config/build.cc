@@ -73,11 +73,19 @@ engine::InterfaceConfig build_interface(const InterfaceConfig& config) {
   return out;
 }
 
+// A transport's messages begin with its peer, and so do the engine's.
+Error without_peer(Error error, const std::string& name) {
+  const std::string prefix = "peer " + name + ": ";
+  if (error.message.starts_with(prefix)) error.message.erase(0, prefix.size());
+  return error;
+}
+
 engine::PeerConfig build_peer(const PeerConfig& config) {
   const auto make =
       config.transport == TransportKind::kUdt ? transport::make_udt : transport::make_tcp;
   return {.name = config.options.name,
-          .open = [make, options = config.options](Reactor& reactor, std::uint32_t workers) {
+          .open = [make, options = config.options](Reactor& reactor, std::uint32_t workers)
+              -> Outcome<std::unique_ptr<transport::Transport>> {
             auto mine = options;
             if (workers > 1) {
               // The worker that the connection's own frames will arrive at.
@@ -86,7 +94,9 @@ engine::PeerConfig build_peer(const PeerConfig& config) {
                 return preface ? wire::symmetric_hash(preface->key) % workers : 0;
               };
             }
-            return make(mine, reactor);
+            auto made = make(mine, reactor);
+            if (!made) return std::unexpected(without_peer(made.error(), options.name));
+            return made;
           }};
 }
 
