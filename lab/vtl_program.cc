@@ -24,6 +24,7 @@ Outcome<Process> start_vtl(Host& host, const std::string& config, const VtlOptio
   std::ofstream out(file);
   out << config;
   if (!out.flush()) return fail(fmt::format("cannot write {}", file.string()));
+  std::filesystem::permissions(file, std::filesystem::perms(0600));  // it may hold a key
   Program program{.argv = options.prefix, .name = options.name};
   program.argv.insert(program.argv.end(), {binary.string(), "run", file.string()});
   program.argv.insert(program.argv.end(), options.arguments.begin(), options.arguments.end());

@@ -42,6 +42,7 @@ class Refusals : public testing::Test {
                            "  - { name: l, guest: guest, network: uplink }\n"
                            "  - { name: f, guest: file, network: none }\n"
                         << more;
+    std::filesystem::permissions(file, std::filesystem::perms(0600));  // it may hold a key
     const auto devices = host_.devices();
     prefix.insert(prefix.end(), {lab::vtl_binary().string(), "run", file.string()});
     auto vtl = must(host_.start({.argv = prefix}));

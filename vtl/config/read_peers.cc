@@ -52,6 +52,24 @@ void read_addresses(Section& section, Options& options) {
   }
 }
 
+bool is_open_to_others(const struct stat& status) {
+  return (status.st_mode & (S_IRWXG | S_IRWXO)) != 0;
+}
+
+// A key that stands in the configuration makes a secret of the whole file. What is no file (a pipe,
+// a test's text) is its maker's to keep.
+void check_configuration_is_private(Section& section, const Options& options) {
+  const auto& path = section.diagnostics().file();
+  struct stat status{};
+  if (stat(path.c_str(), &status) != 0 || !S_ISREG(status.st_mode)) return;
+  if (!is_open_to_others(status)) return;
+  section.complain("key",
+                   fmt::format("the key of {} stands in a file that is open to other users (mode "
+                               "{:04o}); right would be: chmod 600 {}, or the key in a file of its "
+                               "own: key_file: {}.key",
+                               section.what(), status.st_mode & 07777, path, options.name));
+}
+
 // The first line of the file is the key; it may end as lines do elsewhere, in CR and LF.
 void read_key_file(Section& section, const std::string& written, Options& options) {
   const auto path = resolve_path(written, section.diagnostics());
@@ -66,7 +84,7 @@ void read_key_file(Section& section, const std::string& written, Options& option
     section.complain("key_file", fmt::format("key file {} is not a file", path));
     return;
   }
-  if ((status.st_mode & (S_IRWXG | S_IRWXO)) != 0) {
+  if (is_open_to_others(status)) {
     section.complain("key_file",
                      fmt::format("key file {} is open to other users (mode {:04o}); right would "
                                  "be: chmod 600 {}",
@@ -103,6 +121,7 @@ void read_key(Section& section, Options& options) {
     return;
   }
   if (has_file) read_key_file(section, key_file, options);
+  if (has_key) check_configuration_is_private(section, options);
   const auto place = has_file ? "key_file" : "key";
   if (!options.key.empty() &&
       (options.key.size() < Options::kMinKey || options.key.size() > kMaxKey)) {

@@ -125,6 +125,7 @@ class Cli : public testing::Test {
                            "}]\n"
                         << "control: { socket: " << socket_ << " }\n"
                         << more;
+    chmod(path.c_str(), S_IRUSR | S_IWUSR);  // it may hold a key
     return path;
   }
   [[nodiscard]] Ran ask(const std::string& command, std::vector<std::string> more = {}) const {

@@ -484,6 +484,26 @@ TEST_F(KeyFile, OpenToOthersIsRefused) {
                   " is open to other users (mode 0640); right would be: chmod 600 " + path));
 }
 
+// A key in the configuration itself makes a secret of the whole file.
+TEST_F(KeyFile, KeyInAConfigurationThatIsOpenToOthersIsRefused) {
+  const auto path = folder_ + "/f.yaml";
+  const auto text = Pieces{.siteb = "{ listen: 0.0.0.0:9000, key: 0123456789abcdef }"}.text();
+  for (const auto& [mode, shown] :
+       {std::pair{mode_t{0644}, "0644"}, {0640, "0640"}, {0604, "0604"}}) {
+    write("f.yaml", text, mode);
+    EXPECT_THAT(load_config(path).error(),
+                ElementsAre(path +
+                            ":5:39: the key of peer 'siteb' stands in a file that is open to "
+                            "other users (mode " +
+                            shown + "); right would be: chmod 600 " + path +
+                            ", or the key in a file of its own: key_file: siteb.key"));
+  }
+  write("f.yaml", text, 0600);
+  const auto config = load_config(path);
+  ASSERT_TRUE(config) << config.error().front();
+  EXPECT_EQ(config->peers.at(0).options.key, "0123456789abcdef");
+}
+
 TEST_F(KeyFile, EmptyIsRefused) {
   write("b.key", "", 0600);
   EXPECT_THAT(load().error(),
