@@ -2,10 +2,13 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
+#include <csignal>
+#include <cstdint>
 #include <cstdio>
 #include <cstring>
 #include <nlohmann/json.hpp>
@@ -14,6 +17,7 @@
 #include "vtl/cli/app.h"
 #include "vtl/cli/table.h"
 #include "vtl/control/client.h"
+#include "vtl/control/dump_tally.h"
 
 namespace vtl::cli {
 namespace {
@@ -192,6 +196,28 @@ void print_stats(const Json& stats) {
   if (drops.empty()) fmt::print("no frame was dropped\n");
 }
 
+// The dump that a signal is to end. A handler can reach nothing else.
+volatile std::sig_atomic_t ended_dump = -1;
+
+// The first signal asks vtl for the rest and the counts; a second one ends the process.
+void end_dump_on_signal(int dump) {
+  ended_dump = dump;
+  struct sigaction action{};
+  action.sa_handler = [](int) { shutdown(ended_dump, SHUT_WR); };
+  action.sa_flags = static_cast<int>(SA_RESETHAND);
+  sigaction(SIGINT, &action, nullptr);
+  sigaction(SIGTERM, &action, nullptr);
+}
+
+// What a person wants to know at the end, where it does not mix with the frames.
+int tell_tally(const control::DumpTally& tally) {
+  fmt::print(stderr, "{} frames captured\n{} frames dropped{}\n", tally.frames(), tally.dropped(),
+             tally.dropped() > 0 ? ": they came faster than they were written; --snap and --filter "
+                                   "make less of them"
+                                 : "");
+  return kSuccess;
+}
+
 }  // namespace
 
 int show_status(const QueryArguments& arguments) {
@@ -228,12 +254,15 @@ int run_dump(const std::string& socket, const control::DumpRequest& request,
     if (!opened) return failed(fmt::format("{}: {}", file, std::strerror(errno)));
     out = opened.get();
   }
-  std::array<char, 65536> chunk;
+  end_dump_on_signal(dump->get());
+  control::DumpTally tally;
+  std::array<std::uint8_t, 65536> chunk;
   for (;;) {
     const auto n = read(dump->get(), chunk.data(), chunk.size());
-    if (n == 0) return kSuccess;  // vtl has stopped
+    if (n == 0) return tell_tally(tally);  // asked to end, or vtl has stopped
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return failed(fmt::format("control socket {}: {}", socket, std::strerror(errno)));
+    tally.take(Bytes(chunk).first(static_cast<std::size_t>(n)));
     for (ssize_t written = 0; written < n;) {
       const auto m = write(out, chunk.data() + written, static_cast<std::size_t>(n - written));
       if (m < 0 && errno == EINTR) continue;

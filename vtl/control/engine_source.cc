@@ -40,12 +40,17 @@ class DumpBuffer {
 
   void add(engine::Direction direction, std::span<const Packet> frames) {
     const std::lock_guard lock(mutex_);
+    if (finished_) return;
     const bool was_empty = octets_.empty();
     for (const auto& frame : frames) {
       const auto bytes = frame.bytes();
       if (filter_ && !filter_->matches(bytes, frame.layout())) continue;
+      ++received_;
       // Beyond the bound frames are left out of the dump; the traffic goes on.
-      if (octets_.size() + snap_length_ > kMaxBuffered) continue;
+      if (octets_.size() + snap_length_ > kMaxBuffered) {
+        ++dropped_;
+        continue;
+      }
       const auto nanoseconds = frame.meta().arrival.time_since_epoch().count() + epoch_;
       const auto kept = bytes.first(std::min<std::size_t>(bytes.size(), snap_length_));
       iface::append_packet(octets_, 0, nanoseconds, kept, bytes.size(),
@@ -64,14 +69,33 @@ class DumpBuffer {
     if (taken_ == octets_.size()) {
       octets_.clear();
       taken_ = 0;
-      std::uint64_t count = 0;
-      while (::read(ready_.get(), &count, sizeof(count)) < 0 && errno == EINTR) {
+      if (dropped_ != told_) {
+        tell_counts();
+      } else {
+        unsignal();
       }
     }
     return n;
   }
 
+  void finish() {
+    const std::lock_guard lock(mutex_);
+    if (std::exchange(finished_, true)) return;
+    tell_counts();
+    signal();
+  }
+
  private:
+  void tell_counts() {
+    const auto now = clock_.now().time_since_epoch().count() + epoch_;
+    iface::append_statistics(octets_, 0, now, received_, dropped_);
+    told_ = dropped_;
+  }
+  void unsignal() {
+    std::uint64_t count = 0;
+    while (::read(ready_.get(), &count, sizeof(count)) < 0 && errno == EINTR) {
+    }
+  }
   void signal() {
     const std::uint64_t one = 1;
     while (write(ready_.get(), &one, sizeof(one)) < 0 && errno == EINTR) {
@@ -82,9 +106,14 @@ class DumpBuffer {
   const std::optional<service::Filter> filter_;
   const std::int64_t epoch_;
   const Descriptor ready_;
+  const SystemClock clock_{};
   std::mutex mutex_;
   std::vector<std::uint8_t> octets_;
   std::size_t taken_ = 0;
+  std::uint64_t received_ = 0;  // frames that passed the filter
+  std::uint64_t dropped_ = 0;   // of these, left out at the bound
+  std::uint64_t told_ = 0;      // of these, told in the stream
+  bool finished_ = false;
 };
 
 class EngineDump final : public Dump {
@@ -111,6 +140,7 @@ class EngineDump final : public Dump {
 
   [[nodiscard]] int fd() const noexcept override { return buffer_->fd(); }
   [[nodiscard]] std::size_t read(MutableBytes out) override { return buffer_->read(out); }
+  void finish() override { buffer_->finish(); }
 
  private:
   // The number of the tap on each worker's instance of the link.

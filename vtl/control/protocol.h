@@ -5,7 +5,8 @@
 //   {"command": "dump", "link": NAME, "boundary": N, "snap_length": N, "filter": TEXT}
 // and gets one line, then the connection ends:
 //   {"ok": true, "result": ...}     or     {"ok": false, "error": "..."}
-// After the line of a successful dump the stream of pcapng follows until either side closes.
+// After the line of a successful dump the stream of pcapng follows until either side closes. A
+// client that has enough shuts its writing side down, and gets the rest with the last counts.
 // Thread rule: values and pure functions.
 #pragma once
 

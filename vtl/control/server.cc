@@ -40,6 +40,7 @@ struct Connection {
   std::size_t sent = 0;
   bool answered = false;
   std::unique_ptr<Dump> dump{};
+  bool finishing = false;  // the dump takes no more frames; its rest is being sent
 
   [[nodiscard]] bool has_output() const { return sent < output.size(); }
 };
@@ -118,9 +119,9 @@ class Server::Loop {
   // Does what the connection is ready for; false when it is over.
   bool advance(Connection& c, Time now) {
     if (!c.answered && !read_request(c, now)) return false;
-    if (c.dump && !c.has_output() && (client_gone(c) || !refill(c))) return false;
+    if (c.dump && !c.has_output() && !serve_dump(c, now)) return false;
     if (!send_output(c)) return false;
-    if (c.has_output()) return c.dump || now < c.deadline;
+    if (c.has_output()) return (c.dump && !c.finishing) || now < c.deadline;
     return c.dump != nullptr || (!c.answered && now < c.deadline);
   }
 
@@ -171,20 +172,21 @@ class Server::Loop {
     }
   }
 
-  // A dump's client has nothing more to say. What it says all the same is read and let go: left
-  // where it is it would wake the loop for ever.
-  static bool client_gone(const Connection& c) {
+  // A dump's client says nothing more but that it wants no more: the end of its stream. What it
+  // says all the same is read and let go: left where it is it would wake the loop for ever. False:
+  // the dump is over.
+  static bool serve_dump(Connection& c, Time now) {
     std::array<char, kMaxRequest> chunk;
     const auto n = recv(c.fd.get(), chunk.data(), chunk.size(), MSG_DONTWAIT);
-    return n == 0 || (n < 0 && !would_block(errno));
-  }
-
-  static bool refill(Connection& c) {
+    if (n < 0 && !would_block(errno)) return false;
+    if (n == 0 && !std::exchange(c.finishing, true)) c.dump->finish();
     c.output.resize(kDumpChunk);
     c.sent = 0;
     auto* const data = reinterpret_cast<std::uint8_t*>(c.output.data());
     c.output.resize(c.dump->read({data, kDumpChunk}));
-    return true;
+    if (!c.finishing) return true;
+    c.deadline = now + kRequestTime;
+    return c.has_output();
   }
 
   static bool send_output(Connection& c) {

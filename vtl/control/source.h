@@ -27,7 +27,8 @@ struct DumpRequest {
 };
 
 /// A running capture as a stream of pcapng. Bounded: what is not read in time is dropped and
-/// counted; the capture itself never waits.
+/// counted, and the stream tells how many (an interface statistics block, as soon as there is room
+/// for it); the capture itself never waits.
 class Dump {
  public:
   virtual ~Dump() = default;
@@ -35,6 +36,8 @@ class Dump {
   [[nodiscard]] virtual int fd() const noexcept = 0;
   /// Up to out.size() octets; 0: nothing now.
   [[nodiscard]] virtual std::size_t read(MutableBytes out) = 0;
+  /// Takes no more frames: what read() still gives ends with the last count.
+  virtual void finish() = 0;
 };
 
 class Source {

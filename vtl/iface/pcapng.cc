@@ -5,9 +5,11 @@
 namespace vtl::iface {
 namespace {
 
-constexpr std::uint32_t kSectionHeader = 0x0a0d0d0a, kInterfaceDescription = 1, kEnhancedPacket = 6;
+constexpr std::uint32_t kSectionHeader = 0x0a0d0d0a, kInterfaceDescription = 1,
+                        kInterfaceStatistics = 5, kEnhancedPacket = 6;
 constexpr std::uint16_t kOptEnd = 0, kOptComment = 1;
 constexpr std::uint16_t kShbUserAppl = 4, kIfName = 2, kIfTsResolution = 9, kEpbFlags = 2;
+constexpr std::uint16_t kIsbIfRecv = 4, kIsbIfDrop = 5;
 constexpr std::uint16_t kLinkTypeEthernet = 1;
 constexpr std::size_t kMaxOption = 65535;
 
@@ -30,6 +32,12 @@ void put_option(Buffer& out, std::uint16_t code, std::string_view value) {
   put(out, static_cast<std::uint16_t>(value.size()));
   out.insert(out.end(), value.begin(), value.end());
   pad(out, value.size());
+}
+
+void put_option(Buffer& out, std::uint16_t code, std::uint64_t value) {
+  put(out, code);
+  put(out, static_cast<std::uint16_t>(sizeof value));
+  put(out, value);
 }
 
 // A block's two lengths are known when it is complete.
@@ -95,6 +103,18 @@ void append_packet(Buffer& out, std::uint32_t interface, std::int64_t nanosecond
     put(out, static_cast<std::uint32_t>(direction));
   }
   if (!comment.empty() || direction != CaptureDirection::kUnknown) put_option(out, kOptEnd, {});
+}
+
+void append_statistics(Buffer& out, std::uint32_t interface, std::int64_t nanoseconds,
+                       std::uint64_t received, std::uint64_t dropped) {
+  const Block block(out, kInterfaceStatistics);
+  const auto time = static_cast<std::uint64_t>(nanoseconds);
+  put(out, interface);
+  put(out, static_cast<std::uint32_t>(time >> 32));
+  put(out, static_cast<std::uint32_t>(time));
+  put_option(out, kIsbIfRecv, received);
+  put_option(out, kIsbIfDrop, dropped);
+  put_option(out, kOptEnd, {});
 }
 
 }  // namespace vtl::iface

@@ -26,5 +26,8 @@ void append_interface(std::vector<std::uint8_t>& out, std::string_view name,
 void append_packet(std::vector<std::uint8_t>& out, std::uint32_t interface,
                    std::int64_t nanoseconds, Bytes captured, std::size_t original_size,
                    CaptureDirection direction, std::string_view comment = {});
+/// What an interface has seen so far: `dropped` of the `received` frames are not in the capture.
+void append_statistics(std::vector<std::uint8_t>& out, std::uint32_t interface,
+                       std::int64_t nanoseconds, std::uint64_t received, std::uint64_t dropped);
 
 }  // namespace vtl::iface

@@ -233,6 +233,19 @@ TEST_F(Cli, ADumpIsPcapngAndEndsWithTheProgram) {
   EXPECT_EQ(late.code, 1);
 }
 
+TEST_F(Cli, ASignalEndsADumpWithItsCounts) {
+  Child run({"vtl", "run", write_config()});
+  ASSERT_TRUE(run.wait_for("running")) << run.said();
+  for (const int signal : {SIGINT, SIGTERM}) {
+    Child dump({"vtl", "dump", "vm1", "--socket", socket_});
+    ASSERT_TRUE(dump.wait_for("vm1:0")) << "the name of the interface in the stream";
+    dump.signal(signal);
+    EXPECT_EQ(dump.finish(), 0);
+    EXPECT_THAT(dump.said(), HasSubstr("0 frames captured\n0 frames dropped\n"));
+  }
+  EXPECT_EQ(ask("status").code, 0);
+}
+
 TEST_F(Cli, ADumpOfWhatIsNotThereSaysWhatThereIs) {
   Child run({"vtl", "run", write_config()});
   ASSERT_TRUE(run.wait_for("running")) << run.said();

@@ -12,7 +12,7 @@
 
 namespace vtl::control {
 
-/// A dump that holds `text` and then nothing more.
+/// A dump that holds `text` and then nothing more; finished, it ends with "the end".
 class FakeDump final : public Dump {
  public:
   explicit FakeDump(std::string text) : text_(std::move(text)) {
@@ -33,6 +33,7 @@ class FakeDump final : public Dump {
     }
     return n;
   }
+  void finish() override { text_ += "the end"; }
 
  private:
   std::string text_;

@@ -186,6 +186,21 @@ TEST_F(ControlServer, ADumpStreamsUntilTheClientCloses) {
   EXPECT_TRUE(ask(path_, {}));
 }
 
+TEST_F(ControlServer, ADumpsClientThatHasEnoughGetsTheRestAndTheEnd) {
+  source_.dump_value.assign(300'000, 'p');
+  start();
+  const auto dump = open_dump(path_, {.link = "vm1"});
+  ASSERT_TRUE(dump) << dump.error().message;
+  ASSERT_EQ(shutdown(dump->get(), SHUT_WR), 0);
+  std::string octets;
+  std::array<char, 65536> chunk;
+  while (const auto n = recv(dump->get(), chunk.data(), chunk.size(), 0)) {
+    ASSERT_GT(n, 0);
+    octets.append(chunk.data(), static_cast<std::size_t>(n));
+  }
+  EXPECT_EQ(octets, source_.dump_value + "the end");
+}
+
 TEST_F(ControlServer, WhatADumpsClientSaysOnIsReadAndLetGo) {
   start();
   const auto dump = open_dump(path_, {.link = "vm1"});
