@@ -11,6 +11,10 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   target_compile_options(vtl_flags INTERFACE -Wno-restrict -Wno-array-bounds -Wno-stringop-overflow -Wno-stringop-overread
                          -Wno-maybe-uninitialized)
 endif()
+if(CMAKE_CXX_COMPILER_ID MATCHES "Clang")
+  # What libstdc++ 12's own std::stable_sort calls is deprecated since C++17.
+  target_compile_options(vtl_flags INTERFACE -Wno-deprecated-declarations)
+endif()
 if(VTL_SANITIZE)
   target_compile_options(vtl_flags INTERFACE -fsanitize=${VTL_SANITIZE} -fno-sanitize-recover=all)
   target_link_options(vtl_flags INTERFACE -fsanitize=${VTL_SANITIZE})

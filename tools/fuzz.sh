@@ -37,7 +37,7 @@ for target in "${targets[@]}"; do
   mkdir -p "$findings/$target" "build/fuzz/corpus/$target"
   seeds=()
   [ -d "tests/fuzz/corpus/$target" ] && seeds=("$PWD/tests/fuzz/corpus/$target")
-  "$program" -max_total_time="$seconds" -print_final_stats=1 -artifact_prefix="$findings/$target/" \
+  "$program" -timeout=20 -max_total_time="$seconds" -print_final_stats=1 -artifact_prefix="$findings/$target/" \
     "build/fuzz/corpus/$target" "${seeds[@]}" || failed+=("$target")
 done
 echo "${#targets[@]} targets, ${#failed[@]} with findings${failed:+: ${failed[*]}}"

@@ -32,14 +32,34 @@ def metadata(name):
     return struct.pack("!BBHHHI", 1, kind, start, 16 if "tcp" in name else 6, 100, 0)
 
 
+def vnet_header(name):
+    """The virtio header (host byte order) of the frame as a super-frame, and no VLAN tag restored."""
+    _, kind, start, offset, segment, _ = struct.unpack("!BBHHHI", metadata(name))
+    gso = {1: 1, 2: 4, 3: 5}.get(kind, 0)
+    return struct.pack("=BBHHHHB", 1, gso, start + 20, segment if gso else 0, start, offset, 0)
+
+
+def qemu_stream(names):
+    """Pieces of 50 octets of a stream in which each frame follows its length."""
+    octets = [bytes(FRAMES[name]) for name in names]
+    return b"\x32" + b"".join(struct.pack("!I", len(o)) + o for o in octets)
+
+
 def main():
-    for target in ("packet_layout", "packet_access", "iface_pcap_file"):
+    for target in ("packet_layout", "packet_access", "iface_pcap_file", "iface_vnet_header", "iface_qemu"):
         (CORPUS / target).mkdir(parents=True, exist_ok=True)
     for name, frame in FRAMES.items():
         octets = bytes(frame)
         (CORPUS / "packet_layout" / name).write_bytes(b"\0" + octets)
         (CORPUS / "packet_access" / name).write_bytes(metadata(name) + octets)
+        (CORPUS / "iface_vnet_header" / name).write_bytes(vnet_header(name) + octets)
+        (CORPUS / "iface_vnet_header" / (name + "_plain")).write_bytes(bytes(11) + octets)
         (CORPUS / "packet_access" / (name + "_complete")).write_bytes(bytes(12) + octets)
+    every = qemu_stream(FRAMES)
+    for name, stream in (("frames", every), ("whole", b"\0" + every[1:]), ("half", every[:-30]),
+                         ("empty_frame", qemu_stream(["arp"]) + bytes(4)),
+                         ("too_long", qemu_stream(["arp"]) + b"\xff\xff\xff\xff" + every[1:])):
+        (CORPUS / "iface_qemu" / name).write_bytes(stream)
     for kind, writer in (("pcap", PcapWriter), ("pcapng", PcapNgWriter)):
         out = writer(str(CORPUS / "iface_pcap_file" / kind))
         for name in ("tcp4", "udp6", "arp"):

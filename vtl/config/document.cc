@@ -1,5 +1,6 @@
 #include "vtl/config/document.h"
 
+#include <absl/container/flat_hash_map.h>
 #include <fmt/format.h>
 #include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/exceptions.h>
@@ -29,40 +30,42 @@ class Builder final : public YAML::EventHandler {
 
   void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override {
     refuse_anchor(mark, anchor);
-    place({.kind = Node::Kind::kNull, .mark = convert(mark)});
+    place(Node(Node::Kind::kNull, convert(mark)));
   }
 
   void OnAlias(const YAML::Mark& mark, YAML::anchor_t) override {
     diagnostics_.add(convert(mark), "aliases (*name) are not supported; write the value again");
-    place({.kind = Node::Kind::kNull, .mark = convert(mark)});
+    place(Node(Node::Kind::kNull, convert(mark)));
   }
 
   void OnScalar(const YAML::Mark& mark, const std::string&, YAML::anchor_t anchor,
                 const std::string& value) override {
     refuse_anchor(mark, anchor);
-    place({.kind = Node::Kind::kScalar, .mark = convert(mark), .text = value});
+    place(Node(Node::Kind::kScalar, convert(mark), value));
   }
 
   void OnSequenceStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t anchor,
                        YAML::EmitterStyle::value) override {
     refuse_anchor(mark, anchor);
-    open({.kind = Node::Kind::kSequence, .mark = convert(mark)});
+    open(Node(Node::Kind::kSequence, convert(mark)));
   }
   void OnSequenceEnd() override { close(); }
 
   void OnMapStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t anchor,
                   YAML::EmitterStyle::value) override {
     refuse_anchor(mark, anchor);
-    open({.kind = Node::Kind::kMap, .mark = convert(mark)});
+    open(Node(Node::Kind::kMap, convert(mark)));
   }
   void OnMapEnd() override { close(); }
 
  private:
   struct Open {
     Node node;
-    bool has_key = false;  // of a map: the key is read, its value comes next
+    bool has_key = false;   // of a map: the key is read, its value comes next
+    bool key_good = false;  // and is a word
     std::string key{};
     Mark key_mark{};
+    absl::flat_hash_map<std::string, int> lines{};  // of the keys so far
   };
 
   void refuse_anchor(const YAML::Mark& mark, YAML::anchor_t anchor) {
@@ -94,7 +97,8 @@ class Builder final : public YAML::EventHandler {
     if (parent.node.kind == Node::Kind::kSequence) {
       parent.node.items.push_back(std::move(node));
     } else if (!parent.has_key) {
-      if (node.kind != Node::Kind::kScalar) {
+      parent.key_good = node.kind == Node::Kind::kScalar;
+      if (!parent.key_good) {
         diagnostics_.add(node.mark, fmt::format("a key must be a word, not {}", node.what()));
       }
       parent.has_key = true;
@@ -102,19 +106,19 @@ class Builder final : public YAML::EventHandler {
       parent.key_mark = node.mark;
     } else {
       parent.has_key = false;
-      add_entry(parent.node, {std::move(parent.key), parent.key_mark, std::move(node)});
+      if (parent.key_good) add_entry(parent, std::move(node));
     }
   }
 
-  void add_entry(Node& map, Node::Entry entry) {
-    const auto twin = std::ranges::find(map.entries, entry.key, &Node::Entry::key);
-    if (twin != map.entries.end()) {
-      diagnostics_.add(entry.mark,
+  void add_entry(Open& map, Node value) {
+    const auto [first, fresh] = map.lines.emplace(map.key, map.key_mark.line);
+    if (!fresh) {
+      diagnostics_.add(map.key_mark,
                        fmt::format("'{}' is given twice; the first is on line {}: keep one",
-                                   entry.key, twin->mark.line));
+                                   map.key, first->second));
       return;
     }
-    map.entries.push_back(std::move(entry));
+    map.node.entries.push_back({std::move(map.key), map.key_mark, std::move(value)});
   }
 
   Diagnostics& diagnostics_;

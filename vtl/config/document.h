@@ -18,12 +18,16 @@ namespace vtl::config {
 struct Node {
   enum class Kind { kNull, kScalar, kSequence, kMap };
 
+  // Defined where Entry is.
+  Node();
+  Node(Kind of_kind, Mark at, std::string scalar = {});
+
   Kind kind = Kind::kNull;
-  Mark mark{};
-  std::string text{};         ///< of a scalar
-  std::vector<Node> items{};  ///< of a sequence
+  Mark mark;
+  std::string text;         ///< of a scalar
+  std::vector<Node> items;  ///< of a sequence
   struct Entry;
-  std::vector<Entry> entries{};  ///< of a map, in the order of the file
+  std::vector<Entry> entries;  ///< of a map, in the order of the file
 
   /// "a list", "a map", "text" or "nothing": for messages.
   [[nodiscard]] std::string_view what() const noexcept;
@@ -34,6 +38,10 @@ struct Node::Entry {
   Mark mark;  ///< of the key
   Node value;
 };
+
+inline Node::Node() = default;
+inline Node::Node(Kind of_kind, Mark at, std::string scalar)
+    : kind(of_kind), mark(at), text(std::move(scalar)) {}
 
 inline constexpr std::size_t kMaxOctets = std::size_t{1} << 20;
 inline constexpr std::size_t kMaxDepth = 16;

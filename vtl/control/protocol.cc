@@ -19,6 +19,9 @@ constexpr auto kCommands = std::to_array<std::pair<std::string_view, Request::Co
     {"stop", Request::Command::kStop},
 });
 
+// Deeper than any listing; text is made of an answer by recursion.
+constexpr int kMaxAnswerDepth = 32;
+
 // A number of the request that must be in [least, most]; absent keeps `out`.
 bool read_number(const Json& object, const char* key, std::uint32_t least, std::uint32_t most,
                  std::uint32_t& out) {
@@ -113,15 +116,22 @@ std::string failure_line(std::string_view error) {
 }
 
 Outcome<std::string> parse_response(std::string_view line) {
-  const auto json = Json::parse(line, nullptr, /*allow_exceptions=*/false);
-  if (json.is_discarded() || !json.is_object() || !json.contains("ok") ||
+  bool too_deep = false;
+  const auto shallow = [&](int depth, Json::parse_event_t, Json&) {
+    too_deep = too_deep || depth > kMaxAnswerDepth;
+    return !too_deep;
+  };
+  const auto json = Json::parse(line, shallow, /*allow_exceptions=*/false);
+  if (json.is_discarded() || too_deep || !json.is_object() || !json.contains("ok") ||
       !json["ok"].is_boolean()) {
     return fail("the answer is not one of VTL's; does the socket belong to another program?");
   }
   if (json["ok"].get<bool>()) {
     return json.contains("result") ? json["result"].dump() : std::string("null");
   }
-  return fail(json.value("error", "refused without a reason"));
+  std::string error;
+  if (!read_text(json, "error", error) || error.empty()) error = "refused without a reason";
+  return fail(error);
 }
 
 }  // namespace vtl::control

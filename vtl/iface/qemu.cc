@@ -262,13 +262,11 @@ class Qemu final : public Backend {
   std::size_t send_run(std::span<Packet> frames) {
     std::array<std::array<std::uint8_t, kLengthSize>, kMaxBatch> lengths;
     std::array<iovec, 2 * kMaxBatch> pieces;
-    std::size_t total = 0;
     for (std::size_t i = 0; i < frames.size(); ++i) {
       const std::size_t size = frames[i].size();
       store_be32(lengths[i], 0, static_cast<std::uint32_t>(size));
       pieces[2 * i] = {lengths[i].data(), kLengthSize};
       pieces[2 * i + 1] = {frames[i].mutable_bytes().data(), size};
-      total += kLengthSize + size;
     }
     msghdr message{};
     message.msg_iov = pieces.data();

@@ -1,5 +1,7 @@
 #include "vtl/config/document.h"
 
+#include <fmt/format.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
@@ -34,6 +36,18 @@ TEST(Document, WhatYamlAllowsButHidesMistakesIsRefused) {
   EXPECT_EQ(mistakes("a: 1\n---\nb: 2\n"),
             "f.yaml:3:1: a second document (---); one file is one document");
   EXPECT_EQ(mistakes("{[1]: 2}\n"), "f.yaml:1:2: a key must be a word, not a list");
+  EXPECT_EQ(mistakes("{[1]: 2, [3]: 4}\n"),
+            "f.yaml:1:2: a key must be a word, not a list\n"
+            "f.yaml:1:10: a key must be a word, not a list");
+}
+
+// As many keys as a file can hold: each is looked up among those before it.
+TEST(Document, AFileFullOfKeysIsReadInLinearTime) {
+  std::string text;
+  for (int i = 0; text.size() < kMaxOctets - 20; ++i) text += fmt::format("k{}: 1\n", i);
+  EXPECT_EQ(mistakes(text), "");
+  EXPECT_THAT(mistakes(text + "k7: 1\n"),
+              testing::EndsWith("'k7' is given twice; the first is on line 8: keep one"));
 }
 
 TEST(Document, SyntaxErrorsHaveTheirPlace) {

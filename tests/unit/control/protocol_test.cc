@@ -50,6 +50,16 @@ TEST(Protocol, ResponsesTellResultOrError) {
   EXPECT_EQ(parse_response(success_line(R"({"a":1})")).value(), R"({"a":1})");
   EXPECT_EQ(parse_response(failure_line("no \"link\"")).error().message, "no \"link\"");
   EXPECT_FALSE(parse_response("HTTP/1.1 400 Bad Request").has_value());
+  for (const char* strange : {R"({"ok":false})", R"({"ok":false,"error":1})",
+                              R"({"ok":false,"error":{"a":[]}})", R"({"ok":false,"error":""})"}) {
+    EXPECT_EQ(parse_response(strange).error().message, "refused without a reason") << strange;
+  }
+}
+
+TEST(Protocol, AnAnswerWithoutEndOfNestingIsRefusedWithoutRecursing) {
+  constexpr std::size_t kDeep = 1'000'000;
+  const auto deep = std::string(kDeep, '[') + std::string(kDeep, ']');
+  EXPECT_FALSE(parse_response(success_line(deep)).has_value());
 }
 
 RC_GTEST_PROP(Protocol, NoOctetsMakeTheParsersFail, (const std::string& text)) {
