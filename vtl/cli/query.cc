@@ -119,13 +119,14 @@ void print_status(const Json& status) {
                {"REFUSED", Align::kRight},
                {"RESET", Align::kRight},
                {"OUT", Align::kRight},
-               {"IN", Align::kRight}});
+               {"IN", Align::kRight},
+               {"WINDOWS", Align::kRight}});
   for (const auto& peer : status.at("peers")) {
     peers.add_row({text(peer.at("name")), text(peer.at("transport")),
                    peer.at("up").get<bool>() ? "up" : "down", number(peer.at("opened")),
                    number(peer.at("accepted")), number(peer.at("refused")),
                    number(peer.at("reset")), octets(peer.at("bytes_out")),
-                   octets(peer.at("bytes_in"))});
+                   octets(peer.at("bytes_in")), octets(peer.at("window_bytes"))});
   }
   print_table("", peers);
 }

@@ -134,6 +134,7 @@ void read_key(Section& section, Options& options) {
 
 void read_tuning(Section& section, TransportKind kind, Options& options) {
   section.size("buffer", options.buffer, std::uint64_t{64} << 10, std::uint64_t{1} << 30);
+  section.size("memory", options.memory, std::uint64_t{1} << 20, std::uint64_t{1} << 40);
   if (kind == TransportKind::kUdt) {
     section.size("udp_buffer", options.udp_buffer, std::uint64_t{64} << 10,
                  std::uint64_t{256} << 20);

@@ -93,7 +93,10 @@ Json peer_json(const engine::PeerStatus& peer) {
           {"reset", peer.reset},
           {"authentication_failures", peer.authentication_failures},
           {"bytes_out", peer.bytes_out},
-          {"bytes_in", peer.bytes_in}};
+          {"bytes_in", peer.bytes_in},
+          {"window_bytes", peer.window_bytes},
+          {"window_limited", peer.window_limited},
+          {"memory_refused", peer.memory_refused}};
 }
 
 template <class T, class Convert>

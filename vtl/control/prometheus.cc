@@ -139,6 +139,12 @@ void add_peers(Exposition& out, const engine::Status& status) {
             peer.authentication_failures);
     counter("vtl_peer_bytes_out_total", "Octets written to the peer's streams.", peer.bytes_out);
     counter("vtl_peer_bytes_in_total", "Octets read from the peer's streams.", peer.bytes_in);
+    out.add("vtl_peer_window_bytes", "Octets that the peer may have under way toward here.", false,
+            {{"peer", peer.name}}, static_cast<double>(peer.window_bytes));
+    counter("vtl_peer_window_limited_total", "Windows that the peer's memory kept from growing.",
+            peer.window_limited);
+    counter("vtl_peer_memory_refused_total", "Streams refused because the peer's memory was spent.",
+            peer.memory_refused);
   }
 }
 

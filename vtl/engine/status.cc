@@ -131,6 +131,9 @@ void add_peer(const transport::Transport& peer, PeerStatus& s, bool first) {
   s.authentication_failures += c.authentication_failures.value();
   s.bytes_out += c.bytes_out.value();
   s.bytes_in += c.bytes_in.value();
+  s.window_bytes += c.window_bytes.value();
+  s.window_limited += c.window_limited.value();
+  s.memory_refused += c.memory_refused.value();
 }
 
 WorkerStatus worker_status(Worker& worker) {

@@ -70,6 +70,8 @@ struct PeerStatus {
   bool up = false;  ///< on every worker
   std::uint64_t opened = 0, accepted = 0, refused = 0, reset = 0, authentication_failures = 0;
   std::uint64_t bytes_out = 0, bytes_in = 0;
+  std::uint64_t window_bytes = 0;  ///< that the peer may have under way toward here
+  std::uint64_t window_limited = 0, memory_refused = 0;
 };
 
 struct WorkerStatus {

@@ -6,9 +6,9 @@
 //
 // Thread rule: the thread of the reactor that the carrier was made with. Nothing calls back inside
 // a call. A handler must not destroy its channel inside a callback: it posts that.
-// Invariants: after on_channel_broken() nothing more is called. What arrived before the end stays
-// readable for as long as the channel lives, however late it is read; read() answers kBroken (or 0,
-// when the pipe itself still stands) once nothing is left.
+// Invariants: after on_channel_broken() nothing more is called. What arrived before the end can
+// still be read, but not for long (libudt forgets a broken socket after some 30 s); read() answers
+// kBroken (or 0, when the pipe itself still stands) once nothing is left.
 #pragma once
 
 #include <functional>

@@ -118,11 +118,18 @@ void Connection::lose(StreamError reason) {
   if (dead() || lost_) return;
   ours_delivered_ = fin_sent_ && (fin_ended_ || unsent() == 0);
   const bool reading =
-      link_ == Link::kReady && state_ == StreamState::kOpen && stream_ != nullptr && !fin_received_;
+      link_ == Link::kReady && state_ == StreamState::kOpen && stream_ != nullptr && !at_end();
   if (!reading) {
     end_lost(reason);
     return;
   }
+  stop_sending(reason);
+  while (!dead() && read_record()) {
+  }
+}
+
+/// The stream only reads on, until end_lost().
+void Connection::stop_sending(StreamError reason) {
   lost_ = reason;
   timer_.cancel();
   pending_.clear();
@@ -130,7 +137,7 @@ void Connection::lose(StreamError reason) {
   open_record_ = kNoRecord;
   write_armed_ = false;
   channel_->want(Readiness::kNone);
-  if (read_armed_) later();
+  later();
 }
 
 /// Nothing is left to be read.
@@ -183,7 +190,11 @@ void Connection::close() {
 
 void Connection::run_deferred() {
   if (lost_ && !dead()) {
-    pump();
+    if (read_armed_ && (fin_received_ || !inbox_.empty())) {
+      read_armed_ = false;
+      handler_->on_readable();
+    }
+    if (!dead() && inbox_.empty()) end_lost(*lost_);
     return;
   }
   if (!dead()) {
@@ -238,7 +249,7 @@ bool Connection::handle(const Record& record) {
       fin_received_ = true;
       end_sent_ = true;
       queue(RecordType::kEnd);
-      if (read_armed_ && handler_ != nullptr) {
+      if (read_armed_ && handler_ != nullptr && !lost_) {
         read_armed_ = false;
         handler_->on_readable();
       }
@@ -258,10 +269,20 @@ bool Connection::handle(const Record& record) {
       asked_.reset();
       heard_ = true;
       return link_ == Link::kReady || protocol_error();
+    case RecordType::kCredit:
+      return on_credit(record.body);
     case RecordType::kData:
       break;
   }
   return protocol_error();
+}
+
+bool Connection::on_credit(Bytes body) {
+  if (state_ != StreamState::kOpen || fin_ended_) return protocol_error();
+  allowed_ += load_be32(body, 0);
+  if (allowed_ - written_ > kMaxWindow) return protocol_error();
+  if (write_armed_ && !blocked_) later();
+  return true;
 }
 
 bool Connection::on_challenge(Bytes body) {
@@ -370,6 +391,10 @@ bool Connection::on_answer(const Record& record) {
 
 bool Connection::on_reset_record(StreamError reason) {
   if (link_ != Link::kReady) return protocol_error();  // nobody has proved anything yet
+  if (state_ == StreamState::kOpen && stream_ != nullptr && (lost_ || !inbox_.empty())) {
+    stop_sending(reason);
+    return false;
+  }
   if (state_ != StreamState::kNone) news_ = reason;
   die(std::nullopt);
   return false;
@@ -475,7 +500,7 @@ void Connection::abort(StreamError reason) {
 }
 
 void Connection::release_stream() {
-  if (fin_sent_ && fin_received_ && !lost_) {
+  if (fin_sent_ && at_end() && !lost_) {
     stream_ = nullptr;
     handler_ = nullptr;
     if (dead()) return;
@@ -501,7 +526,7 @@ bool Connection::linger_on() {
 
 void Connection::check_finished() {
   if (link_ != Link::kReady || state_ != StreamState::kOpen || lost_) return;
-  if (!fin_sent_ || !fin_ended_ || !fin_received_) return;
+  if (!fin_sent_ || !fin_ended_ || !at_end()) return;
   if (stream_ != nullptr) std::exchange(stream_, nullptr)->finish();
   handler_ = nullptr;
   state_ = StreamState::kNone;
@@ -509,7 +534,10 @@ void Connection::check_finished() {
   asked_.reset();
   read_armed_ = write_armed_ = false;
   timer_.cancel();
-  owner_.on_free(*this);
+  owner_.on_free(*this);  // gives the window back
+  written_ = consumed_ = 0;
+  allowed_ = granted_ = window_ = kFirstWindow;
+  emptied_ = false;
 }
 
 Duration Connection::round_trip() const noexcept {

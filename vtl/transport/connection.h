@@ -9,11 +9,21 @@
 // Writing: small writes gather in `pending_` (at most kStage octets and a record of control) and
 // leave at the end of the reactor's turn; large ones on a gathering channel go out without a copy.
 // A record whose header is out is always completed. Reading: DATA goes from the channel straight
-// into the caller's buffer; the parser never reads beyond a record's end.
+// into the caller's buffer; the parser never reads beyond a record's end. What a reader leaves in
+// the channel is taken into `inbox_`, so that the records behind it are seen.
 //
-// When the channel breaks, or the peer is known to be gone, nothing is sent any more, but the
-// stream first reads all that had arrived for it, however slowly, and only then learns of the end:
-// as in a kernel, where what was received before a reset can still be read.
+// Flow control is the stream's own, for the buffers of a channel are fixed when it is made and as
+// large as the longest path needs. Each side may have kFirstWindow octets under way; CREDIT allows
+// more as the reader consumes. The window doubles while the reader finds the channel empty (it
+// waits for the path), up to twice the channel's buffer; it does not for a slow reader. All windows
+// of a transport are charged to Options::memory, which therefore bounds what the streams hold here
+// (in `inbox_` and below) and what the peer holds for them. A peer that sends more is cut off. When
+// three quarters are spent no window grows, and those of slow readers shrink; the rest is for new
+// streams.
+//
+// When the channel breaks, or the peer resets the stream or is known to be gone, nothing is sent
+// any more, but the stream first reads all that had arrived for it, however slowly, and only then
+// learns of the end: as in a kernel, where what was received before a reset can still be read.
 //
 // Thread rule: the thread of the reactor. Callbacks to the handler come from the channel's events
 // or from the hub's deferred turn, never from inside a call of the stream's own methods.
@@ -26,6 +36,7 @@
 #include <string>
 #include <vector>
 
+#include "vtl/base/byte_queue.h"
 #include "vtl/base/reactor.h"
 #include "vtl/transport/channel.h"
 #include "vtl/transport/framing.h"
@@ -60,6 +71,12 @@ class ConnectionOwner {
   /// that was wanted.
   virtual void on_dead(Connection& connection, std::optional<StreamError> reason) = 0;
   virtual void on_authentication_failure(const Connection& connection, std::string_view why) = 0;
+  /// Charges `more` octets of window to the budget; false: it is spent, and the window stays.
+  [[nodiscard]] virtual bool widen(std::size_t more) noexcept = 0;
+  virtual void narrow(std::size_t less) noexcept = 0;
+  /// Windows should shrink.
+  [[nodiscard]] virtual bool tight() const noexcept = 0;
+  [[nodiscard]] virtual std::size_t max_window() const noexcept = 0;
   [[nodiscard]] virtual Duration linger() const noexcept = 0;
   [[nodiscard]] virtual Duration handshake_timeout() const noexcept = 0;
   [[nodiscard]] virtual Duration answer_timeout() const noexcept = 0;
@@ -70,6 +87,9 @@ class Connection final : public ChannelHandler {
   enum class Role : std::uint8_t { kOpener, kAcceptor };
   enum class Link : std::uint8_t { kConnecting, kGreeting, kProving, kReady, kResetting, kDead };
   enum class StreamState : std::uint8_t { kNone, kOpening, kDeciding, kOpen };
+
+  /// Octets that a stream may have under way in each direction at first.
+  static constexpr std::size_t kFirstWindow = std::size_t{256} << 10;
 
   /// What travels when a connection moves to another worker: nothing of it is buffered elsewhere.
   struct Moved {
@@ -116,6 +136,8 @@ class Connection final : public ChannelHandler {
   void expire(Duration in) { arm(in); }
   /// Asks an idle connection whether the peer lives. False: it was asked `silence` ago, in vain.
   [[nodiscard]] bool beat(Duration silence);
+  /// Octets of window that are charged for its stream.
+  [[nodiscard]] std::size_t window() const noexcept { return window_; }
   /// It was ready once.
   [[nodiscard]] bool proven() const noexcept { return proven_; }
 
@@ -126,7 +148,7 @@ class Connection final : public ChannelHandler {
   // For the stream.
   [[nodiscard]] std::size_t write(Bytes bytes);
   [[nodiscard]] std::size_t read(MutableBytes out);
-  [[nodiscard]] bool at_end() const noexcept { return fin_received_; }
+  [[nodiscard]] bool at_end() const noexcept { return fin_received_ && inbox_.empty(); }
   void shutdown();
   void abort(StreamError reason);
   void release_stream();
@@ -143,6 +165,7 @@ class Connection final : public ChannelHandler {
   void on_channel_broken() override;
 
  private:
+  static constexpr std::uint64_t kMaxWindow = std::uint64_t{4} << 30;
   static constexpr std::size_t kStage = std::size_t{256} << 10;
   static constexpr std::size_t kFlushAt = std::size_t{64} << 10;
   static constexpr std::size_t kDirectWrite = 4096;
@@ -152,6 +175,9 @@ class Connection final : public ChannelHandler {
   void pump();
   bool read_some(std::span<const MutableBytes> pieces, std::size_t& n);
   bool took_control(std::size_t n);
+  bool absorb();
+  bool read_record();
+  void stop_sending(StreamError reason);
   void end_lost(StreamError reason);
   bool handle(const Record& record);
   bool on_challenge(Bytes body);
@@ -160,11 +186,13 @@ class Connection final : public ChannelHandler {
   bool on_open_record(Bytes body);
   bool on_answer(const Record& record);
   bool on_reset_record(StreamError reason);
+  bool on_credit(Bytes body);
   bool protocol_error();
   bool refuse_peer(AuthError error);
 
   void queue(RecordType type, Bytes body = {});
   void queue_open();
+  void grant();
   void append_data(Bytes bytes);
   std::size_t write_through(Bytes bytes);
   std::size_t write_staged(Bytes bytes);
@@ -203,6 +231,12 @@ class Connection final : public ChannelHandler {
   PeerStream* stream_ = nullptr;
   PendingStream* request_ = nullptr;
   StreamHandler* handler_ = nullptr;
+  std::uint64_t written_ = 0, allowed_ = kFirstWindow;  // octets of the stream, and their bound
+  std::uint64_t consumed_ = 0, granted_ = kFirstWindow;
+  std::size_t window_ = kFirstWindow;
+  bool emptied_ = false;      // the reader found nothing since the last grant
+  ByteQueue inbox_;           // arrived, taken from the channel, and not read
+  bool read_lately_ = false;  // since the channel was last readable: the reader is at it
   bool read_armed_ = false;   // the stream waits for on_readable
   bool write_armed_ = false;  // the stream waits for on_writable
   bool fin_sent_ = false, fin_ended_ = false, fin_received_ = false, end_sent_ = false;

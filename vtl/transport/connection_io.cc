@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <array>
 #include <span>
+#include <utility>
 
 #include "vtl/transport/connection.h"
 
@@ -12,21 +13,39 @@ namespace vtl::transport {
 bool Connection::read_some(std::span<const MutableBytes> pieces, std::size_t& n) {
   const auto got = channel_->read(pieces);
   n = got.value_or(0);
-  if (n > 0) return true;
-  if (!got || lost_) {  // nothing more will come
-    if (!lost_) lose(StreamError::kPeerDown);
-    if (!dead()) end_lost(*lost_);
-  }
-  return false;
+  if (!got) lose(StreamError::kPeerDown);
+  return n > 0;
 }
 
 bool Connection::took_control(std::size_t n) {
   const auto record = parser_.filled(n);
   if (!record) return protocol_error();
   if (*record) return handle(**record);
-  if (parser_.data_remaining() > 0 && (state_ != StreamState::kOpen || fin_received_))
+  const std::size_t data = parser_.data_remaining();
+  if (data > 0 && (state_ != StreamState::kOpen || fin_received_ ||
+                   data > granted_ - consumed_ - inbox_.size()))
     return protocol_error();
   return true;
+}
+
+/// Takes data that nobody reads out of the channel. False: there was none.
+bool Connection::absorb() {
+  static thread_local std::array<std::uint8_t, std::size_t{64} << 10> block;
+  const std::size_t most = std::min(block.size(), parser_.data_remaining());
+  const std::array<MutableBytes, 1> piece{MutableBytes(block.data(), most)};
+  std::size_t n = 0;
+  if (!read_some(piece, n)) return false;
+  parser_.data_taken(n);
+  inbox_.append(Bytes(block.data(), n));
+  return true;
+}
+
+/// A piece of a record's data, or of its other octets. False: stop.
+bool Connection::read_record() {
+  if (parser_.data_remaining() > 0) return absorb();
+  const std::array<MutableBytes, 1> piece{parser_.gap()};
+  std::size_t n = 0;
+  return read_some(piece, n) && took_control(n);
 }
 
 void Connection::pump() {
@@ -38,48 +57,77 @@ void Connection::pump() {
     }
     return;
   }
-  const bool unread =
-      stream_ != nullptr && state_ == StreamState::kOpen && !read_armed_ && !fin_received_;
-  if (unread) return;
-  for (int i = 0;
-       i < kRecordsPerTurn && !dead() && link_ != Link::kResetting && parser_.data_remaining() == 0;
-       ++i) {
-    const std::array<MutableBytes, 1> piece{parser_.gap()};
-    std::size_t n = 0;
-    if (!read_some(piece, n) || !took_control(n)) break;
+  for (int i = 0; i < kRecordsPerTurn && !dead() && !lost_ && link_ != Link::kResetting; ++i) {
+    if (parser_.data_remaining() > 0) {
+      if (read_armed_ && handler_ != nullptr) break;
+      if (std::exchange(read_lately_, false)) return;  // it goes on reading: spare the copy
+    }
+    if (!read_record()) break;
   }
-  if (!dead() && parser_.data_remaining() > 0 && read_armed_ && handler_ != nullptr) {
+  if (!dead() && !lost_ && parser_.data_remaining() > 0 && read_armed_ && handler_ != nullptr) {
     read_armed_ = false;
     handler_->on_readable();
   }
-  if (lost_ && !dead() && (read_armed_ || fin_received_)) later();
 }
 
 std::size_t Connection::read(MutableBytes out) {
-  if (link_ != Link::kReady || state_ != StreamState::kOpen || fin_received_) return 0;
-  std::size_t filled = 0;
+  if (link_ != Link::kReady || state_ != StreamState::kOpen || at_end()) return 0;
   read_armed_ = false;
+  read_lately_ = true;
+  std::size_t filled = std::min(out.size(), inbox_.size());
+  inbox_.copy(0, out.first(filled));
+  inbox_.consume(filled);
+  consumed_ += filled;
   int records = 0;
-  while (filled < out.size() && !dead() && !fin_received_ && records < kRecordsPerTurn) {
+  while (filled < out.size() && !dead() && !lost_ && !fin_received_ && records < kRecordsPerTurn) {
     const std::size_t data = std::min(parser_.data_remaining(), out.size() - filled);
     const bool whole = data == parser_.data_remaining();
     const std::array<MutableBytes, 2> pieces{out.subspan(filled, data), parser_.gap()};
     std::size_t n = 0;
     const auto used = std::span(pieces).subspan(data > 0 ? 0 : 1, data > 0 && whole ? 2 : 1);
-    if (!read_some(used, n)) break;
+    if (!read_some(used, n)) {
+      emptied_ = true;
+      break;
+    }
     const std::size_t taken = std::min(n, data);
     parser_.data_taken(taken);
     filled += taken;
+    consumed_ += taken;
     if (n > taken && !took_control(n - taken)) break;
     records += n > taken ? 1 : 0;
   }
   owner_.counters_mutable().bytes_in.add(filled);
-  if (filled == 0 && !fin_received_ && !dead()) {
-    read_armed_ = true;
-    update_interest();
+  if (dead()) return filled;
+  if (lost_ || at_end()) {
+    later();
+  } else if (!fin_received_) {
+    grant();
+    read_armed_ = filled == 0;
+    if (read_armed_) update_interest();
   }
-  if (lost_ && !dead() && (read_armed_ || fin_received_)) later();
   return filled;
+}
+
+/// Lets the peer send on as the reader consumes, a quarter of the window at a time.
+void Connection::grant() {
+  if (granted_ - consumed_ > window_ - window_ / 4) return;
+  if (emptied_) {
+    const std::size_t more = std::min(window_, owner_.max_window() - window_);
+    if (more > 0 && owner_.widen(more)) window_ += more;
+  } else if (owner_.tight() && window_ > kFirstWindow) {
+    // What was granted stands: the window shrinks to what is still under way at most.
+    const std::size_t under_way = granted_ - consumed_;
+    const std::size_t smaller = std::max({kFirstWindow, window_ / 2, under_way});
+    owner_.narrow(window_ - smaller);
+    window_ = smaller;
+  }
+  emptied_ = false;
+  const std::uint64_t more = consumed_ + window_ - granted_;
+  if (more == 0) return;
+  std::array<std::uint8_t, 4> body;
+  store_be32(body, 0, static_cast<std::uint32_t>(more));
+  granted_ += more;
+  queue(RecordType::kCredit, body);
 }
 
 // --- writing ---
@@ -106,14 +154,16 @@ std::size_t Connection::write(Bytes bytes) {
   if (link_ != Link::kReady || state_ != StreamState::kOpen || fin_sent_ || lost_ || bytes.empty())
     return 0;
   std::size_t taken = 0;
-  while (taken < bytes.size() && !dead() && !lost_) {
-    const Bytes rest = bytes.subspan(taken);
+  const Bytes allowed = bytes.first(std::min<std::uint64_t>(bytes.size(), allowed_ - written_));
+  while (taken < allowed.size() && !dead() && !lost_) {
+    const Bytes rest = allowed.subspan(taken);
     const bool direct =
         pending_.empty() && !blocked_ && channel_->gathers() && rest.size() >= kDirectWrite;
     const std::size_t n = direct ? write_through(rest) : write_staged(rest);
     if (n == 0) break;
     taken += n;
   }
+  written_ += taken;
   owner_.counters_mutable().bytes_out.add(taken);
   if (taken < bytes.size() && !dead() && !lost_) {
     write_armed_ = true;
@@ -159,7 +209,7 @@ std::size_t Connection::write_staged(Bytes bytes) {
 }
 
 void Connection::tell_writable() {
-  if (!write_armed_ || blocked_ || handler_ == nullptr || dead()) return;
+  if (!write_armed_ || blocked_ || handler_ == nullptr || dead() || written_ == allowed_) return;
   write_armed_ = false;
   handler_->on_writable();
 }
@@ -200,10 +250,7 @@ void Connection::after_reset_flushed() {
 
 void Connection::update_interest() {
   if (dead() || lost_ || !channel_) return;
-  const bool unread = state_ == StreamState::kOpen && !read_armed_ && !fin_received_ &&
-                      link_ == Link::kReady && stream_ != nullptr;
-  std::uint8_t bits = 0;
-  if (!unread) bits |= static_cast<std::uint8_t>(Readiness::kReadable);
+  auto bits = static_cast<std::uint8_t>(Readiness::kReadable);
   if (blocked_) bits |= static_cast<std::uint8_t>(Readiness::kWritable);
   channel_->want(static_cast<Readiness>(bits));
 }

@@ -28,6 +28,8 @@ std::optional<Bounds> bounds(std::uint8_t type) noexcept {
       return Bounds{1, 1};
     case RecordType::kData:
       return Bounds{1, kMaxData};
+    case RecordType::kCredit:
+      return Bounds{4, 4};
     case RecordType::kAccept:
     case RecordType::kFin:
     case RecordType::kEnd:

@@ -9,6 +9,7 @@
 //   CHALLENGE RESPONSE WELCOME   the handshake (peer_auth.h)
 //   OPEN ACCEPT REFUSE           a stream begins, or not
 //   DATA FIN                     its bytes and their end
+//   CREDIT                       so many more bytes may be sent (connection.h)
 //   END                          the receiver of FIN has read everything
 //   RESET                        the stream ends now; the connection with it
 //   PING PONG                    is the peer alive
@@ -43,6 +44,7 @@ enum class RecordType : std::uint8_t {
   kReset,
   kPing,
   kPong,
+  kCredit,
 };
 
 inline constexpr std::size_t kHeaderSize = 4;

@@ -25,7 +25,7 @@
 
 namespace vtl::transport {
 
-inline constexpr std::uint16_t kProtocolVersion = 1;
+inline constexpr std::uint16_t kProtocolVersion = 2;
 inline constexpr std::size_t kMacSize = 32;
 inline constexpr std::size_t kNonceSize = 32;
 inline constexpr std::size_t kInstanceSize = 16;

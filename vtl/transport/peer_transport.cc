@@ -51,6 +51,7 @@ Outcome<void> check(const Options& o) {
   constexpr std::size_t kKi = 1024;
   for (const auto& ok :
        {in_range(o, "buffer", o.buffer, 64 * kKi, kKi * kKi * kKi, "64 KiB to 1 GiB"),
+        in_range(o, "memory", o.memory, kKi * kKi, kKi * kKi * kKi * kKi, "1 MiB to 1 TiB"),
         in_range(o, "udp_buffer", o.udp_buffer, 64 * kKi, 256 * kKi * kKi, "64 KiB to 256 MiB"),
         in_range<std::uint16_t>(o, "mss", o.mss, 576, 9000, "576 to 9000"),
         in_range<std::uint32_t>(o, "warm", o.warm, 0, 64, "0 to 64"),
@@ -137,7 +138,7 @@ std::unique_ptr<Stream> PeerTransport::refused(StreamHandler& handler, StreamErr
 std::unique_ptr<Stream> PeerTransport::open(Bytes preface, StreamHandler& handler) {
   if (preface.size() > kMaxPreface) return refused(handler, StreamError::kProtocol);
   if (!options_.remote || !up_) return refused(handler, StreamError::kPeerDown);
-  if (streams_ >= options_.max_streams) return refused(handler, StreamError::kLimit);
+  if (!has_room()) return refused(handler, StreamError::kLimit);
   Connection* connection = nullptr;
   while (connection == nullptr && !idle_.empty()) {
     if (!idle_.back()->dead()) connection = idle_.back();
@@ -308,7 +309,7 @@ void PeerTransport::take_over(Connection::Moved moved) {
 }
 
 void PeerTransport::deliver(Connection& connection, Bytes preface) {
-  if (!on_incoming_ || streams_ >= options_.max_streams) {
+  if (!on_incoming_ || !has_room()) {
     connection.refuse_request(StreamError::kLimit);
     return;
   }
@@ -322,6 +323,35 @@ void PeerTransport::set_busy(Connection& connection, bool busy) {
   if (connection.busy == busy) return;
   connection.busy = busy;
   streams_ += busy ? 1 : std::size_t{0} - 1;
+  if (busy) {
+    counters_.window_bytes.add(Connection::kFirstWindow);
+  } else {
+    counters_.window_bytes.sub(connection.window());
+  }
+}
+
+bool PeerTransport::has_room() noexcept {
+  if (streams_ >= options_.max_streams) return false;
+  if (counters_.window_bytes.value() + Connection::kFirstWindow <= options_.memory) return true;
+  counters_.memory_refused.add();
+  return false;
+}
+
+bool PeerTransport::tight() const noexcept {
+  return counters_.window_bytes.value() > options_.memory / 4 * 3;
+}
+
+bool PeerTransport::widen(std::size_t more) noexcept {
+  if (counters_.window_bytes.value() + more > options_.memory / 4 * 3) {
+    counters_.window_limited.add();
+    return false;
+  }
+  counters_.window_bytes.add(more);
+  return true;
+}
+
+std::size_t PeerTransport::max_window() const noexcept {
+  return std::max(Connection::kFirstWindow, 2 * options_.buffer);
 }
 
 void PeerTransport::set_half_open(Connection& connection, bool half_open) {

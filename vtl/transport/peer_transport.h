@@ -11,8 +11,9 @@
 // Connections die in callbacks and are destroyed in the deferred turn, a posted task that also
 // sends what was gathered in a turn and tells handlers what may not be told inside their own calls.
 //
-// Thread rule: the reactor's thread. Bounds: max_streams streams; as many idle connections as
-// kMaxIdle; max_half_open greeted connections.
+// Thread rule: the reactor's thread. Bounds: max_streams streams; `memory` octets under way toward
+// here, which is what their windows add up to; as many idle connections as kMaxIdle; max_half_open
+// greeted connections.
 #pragma once
 
 #include <memory>
@@ -56,6 +57,10 @@ class PeerTransport final : public Transport, public ConnectionOwner, public Hub
   void on_free(Connection& connection) override;
   void on_dead(Connection& connection, std::optional<StreamError> reason) override;
   void on_authentication_failure(const Connection& connection, std::string_view why) override;
+  bool widen(std::size_t more) noexcept override;
+  void narrow(std::size_t less) noexcept override { counters_.window_bytes.sub(less); }
+  bool tight() const noexcept override;
+  std::size_t max_window() const noexcept override;
   Duration linger() const noexcept override { return options_.linger; }
   Duration handshake_timeout() const noexcept override { return options_.handshake_timeout; }
   Duration answer_timeout() const noexcept override { return options_.answer_timeout; }
@@ -81,6 +86,7 @@ class PeerTransport final : public Transport, public ConnectionOwner, public Hub
   void fail_all(Lost lost);
   void run_deferred();
   void set_busy(Connection& connection, bool busy);
+  [[nodiscard]] bool has_room() noexcept;
   void set_half_open(Connection& connection, bool half_open);
   std::unique_ptr<Stream> refused(StreamHandler& handler, StreamError reason);
 

@@ -97,6 +97,9 @@ struct TransportCounters {
   Counter opened, accepted, refused, reset, authentication_failures, bytes_out, bytes_in;
   Counter half_open_limited;  ///< connections closed at Options::max_half_open
   Counter connect_failures;   ///< attempts to reach the peer that failed
+  Counter window_bytes;       ///< gauge: octets that the peer may have under way toward here
+  Counter window_limited;     ///< times that Options::memory kept a window from growing
+  Counter memory_refused;     ///< streams refused because not even a first window was left
 };
 
 /// A way to one configured peer, and from it.

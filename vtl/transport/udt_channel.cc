@@ -11,7 +11,6 @@
 #include <utility>
 #include <vector>
 
-#include "vtl/base/byte_queue.h"
 #include "vtl/transport/socket_address.h"
 #include "vtl/transport/udt_library.h"
 
@@ -24,7 +23,6 @@ constexpr std::uint64_t kMaxBurst = 512;      // packets
 constexpr Duration kTick = 1ms;
 constexpr int kIdleTicks = 10;      // an idle channel is asked every so many ticks
 constexpr Duration kActive = 50ms;  // a channel without news for this long is idle
-constexpr std::size_t kRescue = std::size_t{1} << 20;  // octets taken over in one tick
 
 bool contains(Readiness set, Readiness bit) {
   return (static_cast<std::uint8_t>(set) & static_cast<std::uint8_t>(bit)) != 0;
@@ -113,9 +111,7 @@ class UdtChannel final : public Channel {
 
   Result<std::size_t, ChannelError> read(std::span<const MutableBytes> pieces) override {
     std::size_t got = 0;
-    for (const MutableBytes whole : pieces) {
-      const MutableBytes piece = whole.subspan(read_rescued(whole));
-      got += whole.size() - piece.size();
+    for (const MutableBytes piece : pieces) {
       if (drained_) break;
       if (piece.empty()) continue;
       const int n =
@@ -156,12 +152,11 @@ class UdtChannel final : public Channel {
   }
 
   [[nodiscard]] bool active() const noexcept {
-    return connecting_ || full_ || rescuing_ || poller_.now() - touched_ < kActive;
+    return connecting_ || full_ || poller_.now() - touched_ < kActive;
   }
 
   /// Asks libudt for the state and tells the handler what it waits for.
   void poll() {
-    if (rescuing_) rescue();
     if (over_ || handler_ == nullptr) return;
     if (connecting_) {
       poll_connect();
@@ -181,7 +176,7 @@ class UdtChannel final : public Channel {
     if (!full_ && contains(interest_, Readiness::kWritable))
       ready |= static_cast<std::uint8_t>(Readiness::kWritable);
     if (broken && !contains(interest_, Readiness::kReadable)) {
-      over_ = rescuing_ = true;
+      over_ = true;
       handler_->on_channel_broken();
       return;
     }
@@ -189,29 +184,6 @@ class UdtChannel final : public Channel {
   }
 
  private:
-  /// libudt forgets a broken socket after some 30 s, with what nobody has read: it is taken over
-  /// for a reader that comes later. Bound: libudt's own receive buffer.
-  void rescue() {
-    std::vector<std::uint8_t> block(std::size_t{64} << 10);
-    for (std::size_t taken = 0; taken < kRescue;) {
-      const int n =
-          UDT::recv(u_, reinterpret_cast<char*>(block.data()), static_cast<int>(block.size()), 0);
-      if (n <= 0) {
-        rescuing_ = false;
-        return;
-      }
-      rescued_.append(Bytes(block).first(static_cast<std::size_t>(n)));
-      taken += static_cast<std::size_t>(n);
-    }
-  }
-  std::size_t read_rescued(MutableBytes out) {
-    if (rescued_.empty()) return 0;
-    const std::size_t n = std::min(out.size(), rescued_.size());
-    rescued_.copy(0, out.first(n));
-    rescued_.consume(n);
-    return n;
-  }
-
   void touch() {
     touched_ = poller_.now();
     poller_.wake();
@@ -274,9 +246,7 @@ class UdtChannel final : public Channel {
   std::uint64_t taken_ = 0;       // octets given to libudt
   std::size_t send_packets_ = 1;  // the send buffer's size
   bool connecting_;
-  bool over_ = false;      // the handler was told the end
-  bool rescuing_ = false;  // broken, and libudt still holds what was not read
-  ByteQueue rescued_;
+  bool over_ = false;     // the handler was told the end
   bool drained_ = false;  // nothing to read before the next tick
   bool full_ = false;     // nothing to write before a quarter of the buffer is free
   Readiness interest_ = Readiness::kNone;

@@ -80,6 +80,10 @@ class Owner final : public ConnectionOwner {
   void on_free(Connection&) override { FUZZ_CHECK(false); }
   void on_dead(Connection&, std::optional<StreamError>) override {}
   void on_authentication_failure(const Connection&, std::string_view) override {}
+  bool widen(std::size_t) noexcept override { return false; }
+  void narrow(std::size_t) noexcept override {}
+  bool tight() const noexcept override { return false; }
+  std::size_t max_window() const noexcept override { return Connection::kFirstWindow; }
   Duration linger() const noexcept override { return 1s; }
   Duration handshake_timeout() const noexcept override { return 1s; }
   Duration answer_timeout() const noexcept override { return 1s; }

@@ -217,7 +217,7 @@ std::vector<Case> cases() {
       {"CongestionIsForTcp",
        {.siteb = "{ listen: 0.0.0.0:9000, key: 0123456789abcdef, congestion: bbr }"},
        "f.yaml:5:57: unknown key 'congestion' in peer 'siteb'; there are transport, address, port, "
-       "listen, key_file, key, buffer, udp_buffer, mss, warm, max_streams, max_half_open, "
+       "listen, key_file, key, buffer, memory, udp_buffer, mss, warm, max_streams, max_half_open, "
        "handshake_timeout, answer_timeout, linger, idle_timeout, probe_min and probe_max"},
       // links
       {"UnknownInterface",

@@ -61,7 +61,8 @@ const Sizes kSizes[] = {{RecordType::kChallenge, kChallengeSize, kChallengeSize}
                         {RecordType::kEnd, 0, 0},
                         {RecordType::kReset, 1, 1},
                         {RecordType::kPing, 0, 0},
-                        {RecordType::kPong, 0, 0}};
+                        {RecordType::kPong, 0, 0},
+                        {RecordType::kCredit, 4, 4}};
 
 TEST(Framing, EveryControlRecordIsReadInPiecesOfEverySize) {
   std::vector<std::uint8_t> wire;
@@ -102,7 +103,7 @@ TEST(Framing, ALengthThatTheTypeCannotHaveIsAnError) {
 
 TEST(Framing, AnUnknownTypeIsAnErrorBeforeItsBody) {
   for (int type = 0; type < 256; ++type) {
-    if (type >= 1 && type <= 12) continue;
+    if (type >= 1 && type <= 13) continue;
     const std::vector<std::uint8_t> wire{static_cast<std::uint8_t>(type), 0, 0, 1};
     EXPECT_EQ(parse(wire, 4).error, FrameError::kUnknownType) << type;
   }

@@ -110,7 +110,7 @@ TEST(PeerAuth, AResponseRelayedToItsOwnSenderFailsOnTheInstance) {
 TEST(PeerAuth, AnotherVersionOrMagicIsToldApart) {
   Ends e;
   std::vector<std::uint8_t> challenge(e.acceptor.challenge().begin(), e.acceptor.challenge().end());
-  challenge[5] = 2;
+  challenge[5] = kProtocolVersion + 1;
   EXPECT_EQ(e.opener.on_challenge(challenge).error(), AuthError::kVersion);
   challenge[0] = 0;
   EXPECT_EQ(e.opener.on_challenge(challenge).error(), AuthError::kNotVtl);

@@ -158,12 +158,16 @@ TEST_P(PeerTest, WhatArrivedBeforeThePeerWentIsReadBeforeTheReset) {
   for (const std::uint64_t unread_by_peer : {0, 1000}) {
     connect_pair();
     End near, far;
-    near.to_write = 1'500'000;
+    near.to_write = 6'000'000;
     near.shut_down_after = far.shut_down_after = false;
-    near.reading = far.reading = false;
+    near.reading = false;
     far.to_write = unread_by_peer;
     open_stream(near, far);
     far.pump();
+    ASSERT_TRUE(reactor.run_until([&] { return far.read == near.to_write; }));
+    far.reading = false;  // the window has grown by now
+    near.to_write += 1'500'000;
+    near.pump();
     ASSERT_TRUE(reactor.run_until(
         [&] { return near.written == near.to_write && near.stream->unsent() == 0; }));
     opener.reset();
@@ -188,7 +192,7 @@ TEST_P(PeerTest, AnEndInOrderThatArrivedBeforeThePeerWentIsAnEndInOrder) {
   open_stream(near, far);
   far.pump();  // nothing, and the end
   ASSERT_TRUE(reactor.run_until([&] { return near.ended; }));
-  near.to_write = 700'000;
+  near.to_write = 200'000;
   near.shut_down_after = true;
   near.pump();
   ASSERT_TRUE(reactor.run_until([&] { return near.shut && near.stream->unsent() == 0; }));
@@ -214,7 +218,7 @@ TEST_P(PeerTest, WhatASilentPeerHadSentIsReadBeforeTheReset) {
   End near, far;
   near.shut_down_after = far.shut_down_after = false;
   near.reading = false;
-  far.to_write = 900'000;
+  far.to_write = 200'000;
   near.stream = opener->open(bytes_of("x"), near);
   for (int i = 0; i < 400 && (far.written < far.to_write || far.stream->unsent() > 0); ++i) {
     reactor.run_for(5ms);
