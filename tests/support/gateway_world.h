@@ -206,8 +206,8 @@ class GatewayWorld {
     }
     const wire::FlowKey own = key->reversed();
     auto it = host.connections.find(own);
-    if (it != host.connections.end() && it->second.endpoint->finished() &&
-        segment->header.flags.syn()) {
+    if (it != host.connections.end() && segment->header.flags.syn() &&
+        (it->second.endpoint->finished() || it->second.endpoint->yields_to(*segment))) {
       host.connections.erase(it);
       it = host.connections.end();
     }

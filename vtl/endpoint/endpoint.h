@@ -63,6 +63,9 @@ struct Config {
   std::uint8_t window_scale = 7;  ///< offered; 0..14
   bool offer_window_scale = true;
   bool offer_timestamps = true;
+  /// Where the clock of our timestamps begins (RFC 7323 section 5.4): the same for all connections
+  /// between two addresses, so that a later one never seems older. Unset: made from the ISS.
+  std::optional<std::uint32_t> timestamp_offset{};
   /// RFC 2018, as a receiver: the peer is told what lies beyond a gap. The peer's own blocks are
   /// not yet used.
   bool offer_sack = false;

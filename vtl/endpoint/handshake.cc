@@ -44,7 +44,7 @@ Connection::Connection(const Config& config, Endpoint::Ports ports, wire::SeqNum
       snd_max_(iss),
       to_send_(config_.pool),
       received_(config_.pool),
-      ts_offset_(spread(iss.value())),
+      ts_offset_(config_.timestamp_offset.value_or(spread(iss.value()))),
       rtt_(config_.initial_rto, config_.min_rto, config_.max_rto),
       congestion_(config_.congestion, mss_),
       rtx_next_(iss),

@@ -476,6 +476,45 @@ TEST(Gateway, ASpentMemoryBudgetHoldsUpConnectionsAndForgetsNone) {
   }
 }
 
+TEST(Gateway, AServerInTimeWaitTakesTheSamePortAgainAtOnce) {
+  GatewayWorld world;
+  std::vector<endpoint::Segment> syns;
+  world.server.on_syn = [&](const wire::FlowKey& key, const endpoint::Segment& syn) {
+    syns.push_back(syn);
+    return std::make_unique<Endpoint>(
+        Endpoint::accept_syn({}, {key.source.port, key.destination.port}, wire::SeqNum(77), syn,
+                             false, world.reactor.now()));
+  };
+  endpoint::Config config;
+  config.timestamp_offset = 0;  // the client's own clock goes on, too
+  for (std::uint16_t port = 40000; port < 40010; ++port) {
+    for (int round = 0; round < 2; ++round) {
+      auto& client = world.connect(port, config);
+      ASSERT_TRUE(world.run_until(
+          [&] {
+            return server_side(world, port) != nullptr &&
+                   client.endpoint->state() == State::kEstablished;
+          },
+          5s))
+          << port << " " << round;
+      Endpoint& server = *server_side(world, port)->endpoint;
+      server.shutdown(world.reactor.now());
+      ASSERT_TRUE(world.run_until([&] { return client.endpoint->at_end(); }, 5s));
+      client.endpoint->shutdown(world.reactor.now());
+      ASSERT_TRUE(world.run_until(
+          [&] { return client.endpoint->finished() && server.state() == State::kTimeWait; }, 5s));
+      EXPECT_FALSE(world.run_until([] { return false; }, 10ms));  // no two in the same tick
+    }
+  }
+  ASSERT_EQ(syns.size(), 20U) << "no SYN had to go twice";
+  for (std::size_t i = 0; i < syns.size(); i += 2) {
+    EXPECT_GT(syns[i + 1].header.seq, syns[i].header.seq) << "RFC 6528";
+    EXPECT_GT(syns[i + 1].header.options.timestamps->value,
+              syns[i].header.options.timestamps->value)
+        << "RFC 7323 section 5.4";
+  }
+}
+
 TEST(Gateway, WhatDoesNotMatchPassesAsBridged) {
   service::GatewayOptions options;
   options.match = "tcp and not port 80";

@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "vtl/base/log.h"
-#include "vtl/base/secure_random.h"
+#include "vtl/service/gateway/initial_numbers.h"
 
 namespace vtl::service {
 namespace {
@@ -207,8 +207,8 @@ void Gateway::take_syn(const wire::FlowKey& key, Packet packet) {
                  .dscp = preface.dscp};
   const Time now = context_->reactor().now();
   endpoint::Endpoint endpoint = endpoint::Endpoint::accept_syn(
-      endpoint_config(key.source.address.is_v6()), {key.destination.port, key.source.port},
-      wire::SeqNum(random_u32()), *segment, /*hold=*/true, now);
+      endpoint_config(path.key), {key.destination.port, key.source.port},
+      InitialNumbers::of_process().sequence(path.key, now), *segment, /*hold=*/true, now);
   ++counters_.opened;
   insert(Relay::open(*this, path, std::move(endpoint), context_->pool().clone(packet), *transport_,
                      Bytes{bytes.data(), preface.size()}, options_.peer));
@@ -297,13 +297,14 @@ void Gateway::connect(const std::shared_ptr<Arrival>& arrival) {
                  .destination_mac = arrival->server_mac,
                  .key = preface.key,
                  .dscp = preface.dscp};
-  endpoint::Config config = endpoint_config(preface.key.source.address.is_v6());
+  const Time now = context_->reactor().now();
+  endpoint::Config config = endpoint_config(path.key);
   config.offer_window_scale = preface.options.window_scale.has_value();
   config.offer_timestamps = preface.options.timestamps.has_value();
   config.offer_sack = preface.options.sack_permitted;
   endpoint::Endpoint endpoint =
       endpoint::Endpoint::connect(config, {preface.key.source.port, preface.key.destination.port},
-                                  wire::SeqNum(random_u32()), context_->reactor().now());
+                                  InitialNumbers::of_process().sequence(path.key, now), now);
   ++counters_.accepted;
   insert(Relay::connect(*this, path, std::move(endpoint), std::move(arrival->incoming),
                         std::string(transport_->kind()), options_.peer));
@@ -321,11 +322,13 @@ bool Gateway::has_room() {
   return true;
 }
 
-endpoint::Config Gateway::endpoint_config(bool v6) const {
+endpoint::Config Gateway::endpoint_config(const wire::FlowKey& key) const {
   endpoint::Config config;
   const std::size_t mtu =
       std::clamp<std::size_t>(context_->mtu(Direction::kInbound), kMinMtu, 65535);
-  config.mss = static_cast<std::uint16_t>(mtu - (v6 ? kIpv6TcpHeaders : kIpv4TcpHeaders));
+  config.mss = static_cast<std::uint16_t>(
+      mtu - (key.source.address.is_v6() ? kIpv6TcpHeaders : kIpv4TcpHeaders));
+  config.timestamp_offset = InitialNumbers::of_process().timestamp_offset(key);
   config.window_scale = window_scale_for(options_.buffer);
   config.receive_buffer = options_.buffer;
   config.send_buffer = options_.buffer;

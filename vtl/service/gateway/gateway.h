@@ -89,7 +89,8 @@ class Gateway final : public engine::Service, private RelayOwner {
   void resolve_client(std::shared_ptr<Arrival> arrival);
   void connect(const std::shared_ptr<Arrival>& arrival);
   [[nodiscard]] bool has_room();
-  [[nodiscard]] endpoint::Config endpoint_config(bool v6) const;
+  /// `key`: as the endpoint sends it.
+  [[nodiscard]] endpoint::Config endpoint_config(const wire::FlowKey& key) const;
   void insert(std::unique_ptr<Relay> relay);
   void retire(const wire::FlowKey& key);
   void post_turn();
