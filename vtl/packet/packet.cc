@@ -7,13 +7,24 @@
 namespace vtl {
 namespace {
 
-// Room behind the largest frame for what is put after it (padding, a pushed tag's worth).
-constexpr std::size_t kLargeCapacity = kPacketHeadroom + kMaxFrame + 107;
-constexpr std::size_t kSmallCapacity = kPacketHeadroom + kSmallFrame;
-static_assert(kSmallCapacity % 64 == 0 && kLargeCapacity % 64 == 0);
+// Octets of each size class. Behind the largest frame there is room for what is put after it
+// (padding, a pushed tag's worth).
+constexpr std::array<std::size_t, kPacketSizeClasses> kCapacities{
+    kPacketHeadroom + kSmallFrame, kPacketHeadroom + kJumboFrame,
+    kPacketHeadroom + kMaxFrame + 107};
+constexpr std::size_t kMostOctets = kCapacities.back();
+static_assert(std::ranges::is_sorted(kCapacities));
+static_assert(std::ranges::all_of(kCapacities, [](std::size_t c) { return c % 64 == 0; }));
 
-constexpr std::size_t footprint(bool large) {
-  return sizeof(internal::Buffer) + (large ? kLargeCapacity : kSmallCapacity);
+// The smallest class that holds `octets`, at most kMostOctets.
+constexpr std::size_t class_of(std::size_t octets) {
+  std::size_t c = 0;
+  while (octets > kCapacities[c]) ++c;
+  return c;
+}
+
+constexpr std::size_t footprint(std::size_t size_class) {
+  return sizeof(internal::Buffer) + kCapacities[size_class];
 }
 
 void shift_offsets(PacketMeta& meta, std::ptrdiff_t by) {
@@ -50,33 +61,33 @@ void Packet::pull_front(std::size_t n) noexcept {
 
 PacketPool::~PacketPool() {
   assert(in_use_ == 0 && "a packet outlives its pool");
-  for (FreeList* list : {&small_, &large_}) {
-    while (list->first != nullptr) {
-      free_to_heap(std::exchange(list->first, list->first->next_free));
+  for (FreeList& list : free_) {
+    while (list.first != nullptr) {
+      free_to_heap(std::exchange(list.first, list.first->next_free));
     }
   }
 }
 
 Packet PacketPool::allocate(std::size_t size, std::size_t headroom) {
   // Tested apart so that no sum can wrap.
-  if (size > kLargeCapacity || headroom > kLargeCapacity - size) return {};
-  const bool large = headroom + size > kSmallCapacity;
-  if (in_use_ + footprint(large) > limits_.max_bytes) return {};
-  FreeList& list = large ? large_ : small_;
+  if (size > kMostOctets || headroom > kMostOctets - size) return {};
+  const std::size_t size_class = class_of(headroom + size);
+  const std::size_t bytes = footprint(size_class);
+  if (in_use_ + bytes > limits_.max_bytes) return {};
+  FreeList& list = free_[size_class];
   internal::Buffer* buffer = list.first;
   if (buffer != nullptr) {
     list.first = buffer->next_free;
     --list.count;
   } else {
-    void* memory =
-        ::operator new(footprint(large), std::align_val_t{alignof(internal::Buffer)}, std::nothrow);
+    void* memory = ::operator new(bytes, std::align_val_t{alignof(internal::Buffer)}, std::nothrow);
     if (memory == nullptr) return {};
     buffer = new (memory) internal::Buffer;
     buffer->pool = this;
-    buffer->large = large;
-    buffer->capacity = static_cast<std::uint32_t>(large ? kLargeCapacity : kSmallCapacity);
+    buffer->size_class = static_cast<std::uint8_t>(size_class);
+    buffer->capacity = static_cast<std::uint32_t>(kCapacities[size_class]);
   }
-  in_use_ += footprint(large);
+  in_use_ += bytes;
   buffer->begin = static_cast<std::uint32_t>(headroom);
   buffer->size = static_cast<std::uint32_t>(size);
   buffer->layout_known = false;
@@ -85,10 +96,10 @@ Packet PacketPool::allocate(std::size_t size, std::size_t headroom) {
 }
 
 void PacketPool::release(internal::Buffer* buffer) noexcept {
-  const bool large = buffer->large;
-  in_use_ -= footprint(large);
-  FreeList& list = large ? large_ : small_;
-  if ((list.count + 1) * footprint(large) > kMaxFreeBytes) {
+  const std::size_t bytes = footprint(buffer->size_class);
+  in_use_ -= bytes;
+  FreeList& list = free_[buffer->size_class];
+  if ((list.count + 1) * bytes > kMaxFreeBytes) {
     free_to_heap(buffer);
     return;
   }
@@ -112,6 +123,10 @@ Packet PacketPool::clone(const Packet& packet) {
   copy.buffer_->layout_known = packet.buffer_->layout_known;
   copy.buffer_->layout = packet.buffer_->layout;
   return copy;
+}
+
+bool PacketPool::is_oversized(const Packet& packet) noexcept {
+  return class_of(kPacketHeadroom + packet.size()) < packet.buffer_->size_class;
 }
 
 }  // namespace vtl

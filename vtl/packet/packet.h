@@ -12,6 +12,7 @@
 // the present bytes: whoever changes header bytes calls headers_changed().
 #pragma once
 
+#include <array>
 #include <cassert>
 #include <cstdint>
 #include <utility>
@@ -27,8 +28,10 @@ namespace vtl {
 inline constexpr std::size_t kPacketHeadroom = 128;
 /// The largest frame: an Ethernet header, two VLAN tags and a 64 KiB IP packet.
 inline constexpr std::size_t kMaxFrame = 14 + 8 + 65535;
-/// Frames up to this size use the small buffer class (jumbo MTU 9000 uses the large one).
+/// Frames up to these sizes use the small and the jumbo class of buffers (MTU 9216 with its headers
+/// is jumbo), others the large one.
 inline constexpr std::size_t kSmallFrame = 2048;
+inline constexpr std::size_t kJumboFrame = 9280;
 
 enum class ChecksumKind : std::uint8_t {
   kComplete,  ///< what the header says is what a receiver would check
@@ -62,6 +65,8 @@ struct PacketMeta {
 
 class PacketPool;
 
+inline constexpr std::size_t kPacketSizeClasses = 3;
+
 namespace internal {
 
 /// A buffer's header; `capacity` octets follow it. Owned by a PacketPool.
@@ -71,7 +76,7 @@ struct alignas(64) Buffer {
   std::uint32_t begin = 0;
   std::uint32_t size = 0;
   std::uint32_t capacity = 0;
-  bool large = false;
+  std::uint8_t size_class = 0;
   mutable bool layout_known = false;
   PacketMeta meta;
   mutable Layout layout;
@@ -149,7 +154,7 @@ class Packet {
   internal::Buffer* buffer_ = nullptr;
 };
 
-/// Buffers for the packets of one worker, in two size classes with a bound on their sum. Released
+/// Buffers for the packets of one worker, in three size classes with a bound on their sum. Released
 /// buffers wait in free lists, the last used first; beyond kMaxFreeBytes a class they go back to
 /// the heap. Thread rule: one thread. Must outlive its packets.
 class PacketPool {
@@ -157,7 +162,7 @@ class PacketPool {
   struct Limits {
     std::size_t max_bytes = std::size_t{512} << 20;  ///< of buffer memory in use at once
   };
-  /// Memory that each of the two free lists may hold.
+  /// Memory that each of the free lists may hold.
   static constexpr std::size_t kMaxFreeBytes = std::size_t{64} << 20;
 
   PacketPool() : PacketPool(Limits{}) {}
@@ -176,6 +181,8 @@ class PacketPool {
   /// frame that was read into a large buffer, or to send one frame two ways. Empty as for
   /// allocate().
   [[nodiscard]] Packet clone(const Packet& packet);
+  /// Whether a clone would take a smaller class than `packet` does.
+  [[nodiscard]] static bool is_oversized(const Packet& packet) noexcept;
 
   /// Buffer memory held by live packets, headers included.
   [[nodiscard]] std::size_t bytes_in_use() const noexcept { return in_use_; }
@@ -189,8 +196,7 @@ class PacketPool {
   void release(internal::Buffer* buffer) noexcept;
   Limits limits_;
   std::size_t in_use_ = 0;
-  FreeList small_;
-  FreeList large_;
+  std::array<FreeList, kPacketSizeClasses> free_;
 };
 
 inline void Packet::reset() noexcept {

@@ -16,8 +16,12 @@ TEST(PacketPool, AllocatesFromTheSmallestClassThatHoldsBoth) {
   EXPECT_EQ(small.size(), kSmallFrame);
   EXPECT_EQ(small.headroom(), kPacketHeadroom);
   EXPECT_LT(small_bytes, 4096U);
-  const Packet large = pool.allocate(kSmallFrame + 1);
-  EXPECT_GT(pool.bytes_in_use() - small_bytes, kMaxFrame);
+  const Packet jumbo = pool.allocate(kSmallFrame + 1);
+  const std::size_t jumbo_bytes = pool.bytes_in_use() - small_bytes;
+  EXPECT_GT(jumbo_bytes, kJumboFrame);
+  EXPECT_LT(jumbo_bytes, 10'000U);
+  const Packet large = pool.allocate(kJumboFrame + 1);
+  EXPECT_GT(pool.bytes_in_use() - small_bytes - jumbo_bytes, kMaxFrame);
   const Packet super = pool.allocate(kMaxFrame);
   EXPECT_EQ(super.size(), kMaxFrame);
 }
@@ -62,7 +66,9 @@ TEST(PacketPool, ACloneHoldsTheSameOctetsAndMetadataInTheSmallClass) {
   std::copy(frame.begin(), frame.end(), large.mutable_bytes().begin());
   large.meta().arrival = Time{7s};
   const std::size_t before = pool.bytes_in_use();
+  EXPECT_TRUE(PacketPool::is_oversized(large));
   const Packet copy = pool.clone(large);
+  EXPECT_FALSE(PacketPool::is_oversized(copy));
   EXPECT_LT(pool.bytes_in_use() - before, 4096U);
   EXPECT_TRUE(std::ranges::equal(copy.bytes(), frame));
   EXPECT_EQ(copy.meta().arrival, Time{7s});

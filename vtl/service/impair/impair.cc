@@ -19,12 +19,9 @@ constexpr auto kDirections = {Direction::kOutbound, Direction::kInbound};
 // Frames released at one time before others get their turn.
 constexpr std::size_t kReleaseLimit = 1024;
 
-// A frame that would fit into a small buffer must not hold a large one while it travels.
+// A frame that would fit into a smaller buffer must not hold a larger one while it travels.
 void shrink(Packet& packet) {
-  if (packet.size() > kSmallFrame) return;
-  if (packet.headroom() + packet.size() + packet.tailroom() <= kPacketHeadroom + kSmallFrame) {
-    return;
-  }
+  if (!PacketPool::is_oversized(packet)) return;
   Packet small = packet.pool().clone(packet);
   if (small) packet = std::move(small);
 }

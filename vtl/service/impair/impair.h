@@ -23,9 +23,9 @@
 //   per direction: frames, lost, burst_lost, queue_full, bound, duplicated, reordered, corrupted,
 //   released, held.
 // Limits: per direction max_frames (131072) and max_bytes (384 MiB) of held buffers; beyond them a
-//   frame is dropped (memory-bound). A frame of more than 2 KiB, also a jumbo frame, holds a 64 KiB
-//   buffer. One instance is one line: run the link on one worker (`many_workers` off), or every
-//   worker has a line of its own at the full rate. What is held at stop is let go.
+//   frame is dropped (memory-bound). A frame holds a buffer of 2, 9 or 64 KiB. One instance is one
+//   line: run the link on one worker (`many_workers` off), or every worker has a line of its own at
+//   the full rate. What is held at stop is let go.
 // Example:
 //   services: [ impair: { rate: 1Gbit, delay: 30ms, queue: 60ms, outbound: { loss: 0.001 } } ]
 #pragma once
