@@ -36,16 +36,34 @@ std::string told(const CutThroughOptions& options, const std::string& what, int 
                      std::strerror(error < 0 ? -error : error));
 }
 
+// A device's ingress, and the place of our program there. (libbpf's own macros for these are C.)
+bpf_tc_hook hook_of(int device) {
+  bpf_tc_hook hook{};
+  hook.sz = sizeof hook;
+  hook.ifindex = device;
+  hook.attach_point = BPF_TC_INGRESS;
+  return hook;
+}
+
+bpf_tc_opts place_of_program() {
+  bpf_tc_opts place{};
+  place.sz = sizeof place;
+  place.handle = kHandle;
+  place.priority = kPriority;
+  return place;
+}
+
 // The program at one device's ingress.
 class Attachment {
  public:
   static Outcome<Attachment> make(const CutThroughOptions& options, int device, int program) {
-    DECLARE_LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = device, .attach_point = BPF_TC_INGRESS);
+    bpf_tc_hook hook = hook_of(device);
     if (const int error = bpf_tc_hook_create(&hook); error != 0 && error != -EEXIST) {
       return fail(told(options, "clsact", error));
     }
-    DECLARE_LIBBPF_OPTS(bpf_tc_opts, place, .prog_fd = program, .flags = BPF_TC_F_REPLACE,
-                        .handle = kHandle, .priority = kPriority);
+    bpf_tc_opts place = place_of_program();
+    place.prog_fd = program;
+    place.flags = BPF_TC_F_REPLACE;
     if (const int error = bpf_tc_attach(&hook, &place); error != 0) {
       return fail(told(options, "program at the ingress", error));
     }
@@ -55,8 +73,8 @@ class Attachment {
   Attachment& operator=(Attachment&&) = delete;
   ~Attachment() {
     if (device_ == 0) return;
-    DECLARE_LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = device_, .attach_point = BPF_TC_INGRESS);
-    DECLARE_LIBBPF_OPTS(bpf_tc_opts, place, .handle = kHandle, .priority = kPriority);
+    const bpf_tc_hook hook = hook_of(device_);
+    const bpf_tc_opts place = place_of_program();
     (void)bpf_tc_detach(&hook, &place);  // fails when the device has gone, and the program with it
   }
 
