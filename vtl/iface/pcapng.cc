@@ -34,7 +34,7 @@ void put_option(Buffer& out, std::uint16_t code, std::string_view value) {
   pad(out, value.size());
 }
 
-void put_option(Buffer& out, std::uint16_t code, std::uint64_t value) {
+void put_number(Buffer& out, std::uint16_t code, std::uint64_t value) {
   put(out, code);
   put(out, static_cast<std::uint16_t>(sizeof value));
   put(out, value);
@@ -112,8 +112,8 @@ void append_statistics(Buffer& out, std::uint32_t interface, std::int64_t nanose
   put(out, interface);
   put(out, static_cast<std::uint32_t>(time >> 32));
   put(out, static_cast<std::uint32_t>(time));
-  put_option(out, kIsbIfRecv, received);
-  put_option(out, kIsbIfDrop, dropped);
+  put_number(out, kIsbIfRecv, received);
+  put_number(out, kIsbIfDrop, dropped);
   put_option(out, kOptEnd, {});
 }
 
