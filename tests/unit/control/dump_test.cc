@@ -3,9 +3,13 @@
 
 #include <poll.h>
 
+#include <cstdio>
+#include <fstream>
+
 #include "vtl/control/dump_tally.h"
 #include "vtl/control/engine_source.h"
 #include "vtl/iface/memory.h"
+#include "vtl/iface/pcap_file.h"
 #include "vtl/iface/pcapng.h"
 
 namespace vtl::control {
@@ -36,6 +40,23 @@ TEST(DumpTally, CountsWhateverThePiecesAre) {
     EXPECT_EQ(tally.frames(), 7U) << piece;
     EXPECT_EQ(tally.dropped(), 1'000'000'000'001U) << piece;
   }
+}
+
+// libpcap reads the stream, counts and all.
+TEST(DumpTally, IsOfAStreamThatOthersRead) {
+  const auto path = testing::TempDir() + "vtl-dump-test.pcapng";
+  const Octets stream = stream_of(7, 9);
+  std::ofstream(path, std::ios::binary)
+      .write(reinterpret_cast<const char*>(stream.data()),
+             static_cast<std::streamsize>(stream.size()));
+  auto file = iface::open_pcap_file({.read = path});
+  std::remove(path.c_str());
+  ASSERT_TRUE(file) << file.error().message;
+  PacketPool pool;
+  Batch frames;
+  EXPECT_EQ((*file)->read(pool, Time{}, frames), iface::ReadStatus::kClosed);
+  EXPECT_EQ(frames.size(), 7U);
+  file->reset();
 }
 
 TEST(DumpTally, WhatIsNoPcapngEndsTheCount) {
