@@ -5,9 +5,9 @@
 
 #include <gtest/gtest.h>
 
-#include "lab/lab.h"
 #include "lab/must.h"
 #include "tests/netns/streams.h"
+#include "tests/support/three_hosts.h"
 
 namespace vtl {
 namespace {
@@ -26,18 +26,8 @@ struct Case {
 
 class InjectData : public ::testing::TestWithParam<Case> {
  protected:
-  InjectData() {
-    client_ = must(lab_.add_host("client"));
-    host_ = must(lab_.add_host("host", {.ipv6 = lab::Ipv6::kNoNoise}));
-    server_ = must(lab_.add_host("server"));
-    must(lab_.connect({*client_, "eth0"}, {*host_, "in0"}));
-    must(lab_.connect({*host_, "out0"}, {*server_, "eth0"}));
-    must(client_->ip("addr add 10.0.0.1/24 dev eth0\naddr add fd00::1/64 dev eth0"));
-    must(server_->ip("addr add 10.0.0.2/24 dev eth0\naddr add fd00::2/64 dev eth0"));
-  }
-
   lab::Process start(bool to_server, const std::string& text) {
-    lab::Process example = must(host_->start(
+    lab::Process example = must(hosts_.host.start(
         {.argv = {VTL_BINARY_DIR "/bin/inject_data", "in0", "out0", std::to_string(kPort),
                   to_server ? "to-server" : "to-client", text}}));
     must(example.wait_for_line("watching", 10s));
@@ -55,8 +45,7 @@ class InjectData : public ::testing::TestWithParam<Case> {
     return text;
   }
 
-  lab::Lab lab_;
-  lab::Host *client_ = nullptr, *host_ = nullptr, *server_ = nullptr;
+  test::ThreeHosts hosts_;
 };
 
 TEST_P(InjectData, TheKernelReadsWhatItsPeerNeverSent) {
@@ -64,13 +53,14 @@ TEST_P(InjectData, TheKernelReadsWhatItsPeerNeverSent) {
   const std::string text = "no one at the other end has written this";
   // Who comes late meets the connection in the middle: the example is what joins the two devices,
   // so until it runs a kernel bridge does.
-  if (!c.from_the_start) must(host_->add_bridge("br0", {"in0", "out0"}));
+  if (!c.from_the_start) must(hosts_.host.add_bridge("br0", {"in0", "out0"}));
   std::optional<lab::Process> example;
   if (c.from_the_start) example = start(c.to_server, text);
-  const auto [client, server] = test::connected(*client_, c.client, *server_, c.server, kPort);
+  const auto [client, server] =
+      test::connected(hosts_.client, c.client, hosts_.server, c.server, kPort);
   std::string expected = text;
   if (!c.from_the_start) {
-    must(host_->ip("link del br0"));
+    must(hosts_.host.ip("link del br0"));
     example = start(c.to_server, text);
     ASSERT_EQ(::send(client.get(), "question ", 9, MSG_NOSIGNAL), 9);
     if (c.to_server) expected = "question " + text;

@@ -8,12 +8,13 @@
 #include <net/if.h>
 
 #include <algorithm>
+#include <optional>
 #include <set>
 
-#include "lab/lab.h"
 #include "lab/must.h"
 #include "tests/netns/forwarder.h"
 #include "tests/netns/streams.h"
+#include "tests/support/three_hosts.h"
 #include "tests/unit/packet/frames.h"
 #include "vtl/packet/access.h"
 #include "vtl/packet/checksum.h"
@@ -29,14 +30,10 @@ constexpr std::uint16_t kPort = 5000;
 class AfPacketTest : public ::testing::Test {
  protected:
   void connect(int mtu = 1500, lab::Offloads offloads = lab::Offloads::kKeep) {
-    client_ = must(lab_.add_host("client"));
-    host_ = must(lab_.add_host("host", {.ipv6 = lab::Ipv6::kNoNoise}));
-    server_ = must(lab_.add_host("server"));
-    const lab::LinkOptions options{.mtu = mtu, .offloads = offloads};
-    must(lab_.connect({*client_, "eth0"}, {*host_, "in0"}, options));
-    must(lab_.connect({*host_, "out0"}, {*server_, "eth0"}, options));
-    must(client_->ip("addr add 10.0.0.1/24 dev eth0\naddr add fd00::1/64 dev eth0"));
-    must(server_->ip("addr add 10.0.0.2/24 dev eth0\naddr add fd00::2/64 dev eth0"));
+    hosts_.emplace(lab::LinkOptions{.mtu = mtu, .offloads = offloads});
+    client_ = &hosts_->client;
+    host_ = &hosts_->host;
+    server_ = &hosts_->server;
   }
 
   std::unique_ptr<iface::Interface> open(const std::string& device, bool host_frames = false) {
@@ -57,7 +54,7 @@ class AfPacketTest : public ::testing::Test {
     return batch;
   }
 
-  lab::Lab lab_;
+  std::optional<test::ThreeHosts> hosts_;
   lab::Host *client_ = nullptr, *host_ = nullptr, *server_ = nullptr;
   SystemClock clock_;
   PacketPool pool_;

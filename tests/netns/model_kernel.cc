@@ -11,10 +11,10 @@
 #include <map>
 #include <mutex>
 
-#include "lab/lab.h"
 #include "lab/must.h"
 #include "tests/netns/forwarder.h"
 #include "tests/netns/streams.h"
+#include "tests/support/three_hosts.h"
 #include "vtl/base/rng.h"
 #include "vtl/iface/af_packet.h"
 #include "vtl/iface/decorator.h"
@@ -104,22 +104,12 @@ TcpState kernel_state(int fd) {
 
 class ModelOfKernel : public ::testing::TestWithParam<std::tuple<bool, Loss>> {
  protected:
-  ModelOfKernel() {
-    client_ = must(lab_.add_host("client"));
-    host_ = must(lab_.add_host("host", {.ipv6 = lab::Ipv6::kNoNoise}));
-    server_ = must(lab_.add_host("server"));
-    must(lab_.connect({*client_, "eth0"}, {*host_, "in0"}));
-    must(lab_.connect({*host_, "out0"}, {*server_, "eth0"}));
-    must(client_->ip("addr add 10.0.0.1/24 dev eth0\naddr add fd00::1/64 dev eth0"));
-    must(server_->ip("addr add 10.0.0.2/24 dev eth0\naddr add fd00::2/64 dev eth0"));
-  }
-
   [[nodiscard]] static bool v6() { return std::get<0>(GetParam()); }
   [[nodiscard]] static std::string client_address() { return v6() ? "fd00::1" : "10.0.0.1"; }
   [[nodiscard]] static std::string server_address() { return v6() ? "fd00::2" : "10.0.0.2"; }
 
   std::unique_ptr<iface::Interface> open(const std::string& device) {
-    const auto inside = host_->enter();
+    const auto inside = hosts_.host.enter();
     return std::make_unique<Watched>(must(iface::open_af_packet({.device = device})), watcher_,
                                      std::get<1>(GetParam()));
   }
@@ -143,15 +133,14 @@ class ModelOfKernel : public ::testing::TestWithParam<std::tuple<bool, Loss>> {
     }
   }
 
-  lab::Lab lab_;
-  lab::Host *client_ = nullptr, *host_ = nullptr, *server_ = nullptr;
+  test::ThreeHosts hosts_;
   Watcher watcher_;
 };
 
 TEST_P(ModelOfKernel, FollowsEveryFrameAndTellsTheKernelsStates) {
   const test::Forwarder forwarder(open("in0"), open("out0"));
   auto [client, server] =
-      test::connected(*client_, client_address(), *server_, server_address(), kPort);
+      test::connected(hosts_.client, client_address(), hosts_.server, server_address(), kPort);
   ASSERT_TRUE(reaches(kernel_state(client.get()), kernel_state(server.get())));
   EXPECT_EQ(watcher_.model()->state(End::kA), TcpState::kEstablished);
   const wire::SeqNum first = watcher_.model()->next(End::kA);
@@ -184,7 +173,7 @@ class ModelOfKernelWithoutLoss : public ModelOfKernel {};
 TEST_P(ModelOfKernelWithoutLoss, AbortedConnectionIsClosed) {
   const test::Forwarder forwarder(open("in0"), open("out0"));
   auto [client, server] =
-      test::connected(*client_, client_address(), *server_, server_address(), kPort);
+      test::connected(hosts_.client, client_address(), hosts_.server, server_address(), kPort);
   ASSERT_EQ(::send(client.get(), "half a quest", 12, MSG_NOSIGNAL), 12);
   const linger now{1, 0};
   ASSERT_EQ(::setsockopt(server.get(), SOL_SOCKET, SO_LINGER, &now, sizeof now), 0);
@@ -195,7 +184,7 @@ TEST_P(ModelOfKernelWithoutLoss, AbortedConnectionIsClosed) {
 
 TEST_P(ModelOfKernelWithoutLoss, RefusedConnectionIsClosed) {
   const test::Forwarder forwarder(open("in0"), open("out0"));
-  const lab::Fd client = test::bound_socket(*client_, SOCK_STREAM, client_address(), 0);
+  const lab::Fd client = test::bound_socket(hosts_.client, SOCK_STREAM, client_address(), 0);
   const auto [name, size] = test::socket_address(server_address(), kPort);
   (void)::connect(client.get(), reinterpret_cast<const sockaddr*>(&name), size);
   EXPECT_TRUE(reaches(TcpState::kClosed, TcpState::kClosed));
