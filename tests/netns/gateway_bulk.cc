@@ -4,6 +4,8 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <nlohmann/json.hpp>
+
 #include "lab/must.h"
 #include "tests/support/gateway_lab.h"
 #include "tests/support/tcp_peer.h"
@@ -32,6 +34,19 @@ std::string name_of(const testing::TestParamInfo<Case>& info) {
   return name;
 }
 
+/// Both gateways sent under VTL's own rate control, which knows what the path has lost.
+void expect_rate_control(GatewayLab& lab, bool lossy) {
+  for (const char side : {'a', 'b'}) {
+    const auto status = nlohmann::json::parse(must(lab.ask(side, {"status"})));
+    const auto& rate = status.at("peers").at(0).at("rate_control");
+    EXPECT_GE(rate.at("connections").get<std::uint64_t>(), 1);
+    EXPECT_GE(rate.at("packets_sent").get<std::uint64_t>(), kSome / 9000);
+    if (lossy) {
+      EXPECT_GT(rate.at("packets_lost").get<std::uint64_t>(), 0);
+    }
+  }
+}
+
 class GatewayBulk : public testing::TestWithParam<Case> {};
 
 TEST_P(GatewayBulk, BothWaysArriveWholeAndTheServerSeesWhoReallyCalls) {
@@ -47,6 +62,7 @@ TEST_P(GatewayBulk, BothWaysArriveWholeAndTheServerSeesWhoReallyCalls) {
   must(exchange(client, server, big ? kBulk : kSome, big ? kBulk : kSome));
   EXPECT_EQ(must(lab.metric('a', "established_total")), 1);
   EXPECT_EQ(must(lab.metric('b', "accepted_total")), 1);
+  if (c.transport == "udt") expect_rate_control(lab, c.loss != "0%");
 }
 
 INSTANTIATE_TEST_SUITE_P(Gateway, GatewayBulk,

@@ -139,6 +139,9 @@ void read_tuning(Section& section, TransportKind kind, Options& options) {
     section.size("udp_buffer", options.udp_buffer, std::uint64_t{64} << 10,
                  std::uint64_t{256} << 20);
     section.integer("mss", options.mss, 576, 9000);
+    section.choice("rate_control", options.rate_control,
+                   {{"vtl", transport::RateControlKind::kVtl},
+                    {"native", transport::RateControlKind::kNative}});
   } else {
     section.text("congestion", options.congestion);
   }
@@ -175,6 +178,23 @@ PeerConfig read_peer(const Node& node, const std::string& name, Diagnostics& dia
   return peer;
 }
 
+/// UDT's socket of a local address is one for all peers that listen there.
+void check_shared_port(const PeerConfig& peer, const std::vector<PeerConfig>& others, Mark mark,
+                       Diagnostics& diagnostics) {
+  if (peer.transport != TransportKind::kUdt || !peer.options.local) return;
+  for (const PeerConfig& other : others) {
+    if (other.transport != peer.transport || other.options.local != peer.options.local) continue;
+    for (const auto& [key, same] :
+         {std::pair{"mss", other.options.mss == peer.options.mss},
+          std::pair{"rate_control", other.options.rate_control == peer.options.rate_control}})
+      if (!same)
+        diagnostics.add(mark, fmt::format("peer '{}' listens on the same address as peer '{}' with "
+                                          "another '{}'; it must be the same for both",
+                                          peer.options.name, other.options.name, key));
+    return;
+  }
+}
+
 }  // namespace
 
 std::vector<PeerConfig> read_peers(const Node& node, Diagnostics& diagnostics) {
@@ -197,6 +217,7 @@ std::vector<PeerConfig> read_peers(const Node& node, Diagnostics& diagnostics) {
                                   "'{}'; give each a key of its own",
                                   entry.key, twin->options.name));
     }
+    check_shared_port(peer, peers, entry.mark, diagnostics);
     peers.push_back(std::move(peer));
   }
   return peers;

@@ -83,6 +83,15 @@ Json link_json(const engine::LinkStatus& link) {
           {"bytes_in", link.bytes_in}};
 }
 
+Json rate_json(const std::optional<engine::PeerStatus::Rate>& rate) {
+  if (!rate) return nullptr;
+  return {{"connections", rate->connections},
+          {"packets_sent", rate->packets_sent},
+          {"packets_lost", rate->packets_lost},
+          {"reductions", rate->reductions},
+          {"timeouts", rate->timeouts}};
+}
+
 Json peer_json(const engine::PeerStatus& peer) {
   return {{"name", peer.name},
           {"transport", peer.kind},
@@ -96,7 +105,8 @@ Json peer_json(const engine::PeerStatus& peer) {
           {"bytes_in", peer.bytes_in},
           {"window_bytes", peer.window_bytes},
           {"window_limited", peer.window_limited},
-          {"memory_refused", peer.memory_refused}};
+          {"memory_refused", peer.memory_refused},
+          {"rate_control", rate_json(peer.rate)}};
 }
 
 template <class T, class Convert>

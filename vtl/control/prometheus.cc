@@ -145,6 +145,15 @@ void add_peers(Exposition& out, const engine::Status& status) {
             peer.window_limited);
     counter("vtl_peer_memory_refused_total", "Streams refused because the peer's memory was spent.",
             peer.memory_refused);
+    if (!peer.rate) continue;
+    counter("vtl_peer_udt_packets_sent_total", "Data packets sent from the peer's UDT port.",
+            peer.rate->packets_sent);
+    counter("vtl_peer_udt_packets_lost_total", "Data packets reported lost.",
+            peer.rate->packets_lost);
+    counter("vtl_peer_udt_reductions_total", "Times that loss made the rate control slower.",
+            peer.rate->reductions);
+    counter("vtl_peer_udt_timeouts_total", "Times that all was sent again after silence.",
+            peer.rate->timeouts);
   }
 }
 

@@ -134,6 +134,9 @@ void add_peer(const transport::Transport& peer, PeerStatus& s, bool first) {
   s.window_bytes += c.window_bytes.value();
   s.window_limited += c.window_limited.value();
   s.memory_refused += c.memory_refused.value();
+  if (const auto* rate = peer.rate_counters())  // workers share the port: not a sum
+    s.rate = {rate->connections.value(), rate->packets_sent.value(), rate->packets_lost.value(),
+              rate->reductions.value(), rate->timeouts.value()};
 }
 
 WorkerStatus worker_status(Worker& worker) {

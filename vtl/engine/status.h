@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -72,6 +73,11 @@ struct PeerStatus {
   std::uint64_t bytes_out = 0, bytes_in = 0;
   std::uint64_t window_bytes = 0;  ///< that the peer may have under way toward here
   std::uint64_t window_limited = 0, memory_refused = 0;
+  /// Of VTL's own rate control; of the peer's local UDT port, which others may share.
+  struct Rate {
+    std::uint64_t connections = 0, packets_sent = 0, packets_lost = 0, reductions = 0, timeouts = 0;
+  };
+  std::optional<Rate> rate;
 };
 
 struct WorkerStatus {

@@ -22,6 +22,8 @@
 
 namespace vtl::transport {
 
+struct RateCounters;
+
 class ChannelHandler {
  public:
   virtual ~ChannelHandler() = default;
@@ -72,6 +74,8 @@ class Carrier {
   /// Takes up what another carrier's channel released, or what a listener accepted.
   [[nodiscard]] virtual std::unique_ptr<Channel> adopt(int pipe,
                                                        const wire::SocketAddress& from) = 0;
+  /// See Transport::rate_counters().
+  [[nodiscard]] virtual const RateCounters* rate_counters() const noexcept { return nullptr; }
 };
 
 /// Takes what arrives at a local address. `on_accept` gets a pipe for Carrier::adopt().

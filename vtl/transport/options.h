@@ -16,6 +16,9 @@
 
 namespace vtl::transport {
 
+/// Who decides how fast a UDT stream sends: rate_control.h, or what libudt brings along.
+enum class RateControlKind : std::uint8_t { kVtl, kNative };
+
 struct Options {
   /// The peer's name in messages.
   std::string name;
@@ -39,6 +42,8 @@ struct Options {
   std::size_t udp_buffer = std::size_t{8} << 20;
   /// UDT: octets of one IP packet, 576 to 9000. The same for all peers on one local port.
   std::uint16_t mss = 1500;
+  /// UDT: the same for all peers on one local port.
+  RateControlKind rate_control = RateControlKind::kVtl;
   /// TCP: the congestion control, as in net.ipv4.tcp_available_congestion_control; empty: the
   /// system's default.
   std::string congestion;

@@ -43,6 +43,7 @@ class PeerTransport final : public Transport, public ConnectionOwner, public Hub
   }
   bool peer_up() const noexcept override { return up_; }
   const TransportCounters& counters() const noexcept override { return counters_; }
+  const RateCounters* rate_counters() const noexcept override { return carrier_->rate_counters(); }
   wire::SocketAddress local_address() const noexcept override;
 
   // ConnectionOwner

@@ -102,6 +102,15 @@ struct TransportCounters {
   Counter memory_refused;     ///< streams refused because not even a first window was left
 };
 
+/// What VTL's own rate control of UDT has done on one local port; any thread reads.
+struct RateCounters {
+  Counter connections;   ///< made, with the peer's and ours
+  Counter packets_sent;  ///< of data, those sent again too
+  Counter packets_lost;  ///< reported by the receiver
+  Counter reductions;    ///< times that loss beyond what is tolerated made it slower
+  Counter timeouts;      ///< times that nothing was heard and all was sent again
+};
+
 /// A way to one configured peer, and from it.
 class Transport {
  public:
@@ -116,6 +125,8 @@ class Transport {
   /// False while the last attempts to reach the peer failed; probed in the background.
   [[nodiscard]] virtual bool peer_up() const noexcept = 0;
   [[nodiscard]] virtual const TransportCounters& counters() const noexcept = 0;
+  /// Of the local port, which peers and workers may share; null without such a control.
+  [[nodiscard]] virtual const RateCounters* rate_counters() const noexcept { return nullptr; }
   /// Where it listens; unspecified when it does not.
   [[nodiscard]] virtual wire::SocketAddress local_address() const noexcept { return {}; }
 };

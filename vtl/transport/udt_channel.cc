@@ -293,6 +293,10 @@ class UdtCarrier final : public Carrier {
     return std::make_unique<UdtChannel>(pipe, poller_, from, options_.mss, false);
   }
 
+  const RateCounters* rate_counters() const noexcept override {
+    return options_.rate_control == RateControlKind::kVtl ? &port_.rate_counters() : nullptr;
+  }
+
  private:
   Options options_;
   UdtPort& port_;

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "vtl/transport/socket_address.h"
+#include "vtl/transport/udt_rate_control.h"
 
 namespace vtl::transport {
 namespace {
@@ -30,11 +31,15 @@ bool set_option(UDTSOCKET u, UDT::SOCKOPT name, T value) {
 
 /// Packet size first: the buffers are counted in packets; the window before the receive buffer,
 /// which it caps.
-bool set_options(UDTSOCKET u, const Options& options) {
+bool set_options(UDTSOCKET u, const Options& options, RateCounters& counters) {
   const int mss = options.mss;
   const int buffer = static_cast<int>(std::min<std::size_t>(options.buffer, 0x3fffffff));
   const int window = std::max(256, buffer / (mss - 28) + 1);
   const linger tail{1, kCloseLinger};
+  UdtRateControlFactory control(static_cast<std::size_t>(window), counters);
+  if (options.rate_control == RateControlKind::kVtl &&
+      UDT::setsockopt(u, 0, UDT_CC, &control, sizeof control) == UDT::ERROR)  // copies it
+    return false;
   return set_option(u, UDT_MSS, mss) && set_option(u, UDT_FC, window) &&
          set_option(u, UDT_SNDBUF, buffer) && set_option(u, UDT_RCVBUF, buffer) &&
          set_option(u, UDP_SNDBUF, static_cast<int>(options.udp_buffer)) &&
@@ -50,18 +55,25 @@ struct Sink {
 
 class Port final : public UdtPort {
  public:
-  Port(UDTSOCKET base, wire::SocketAddress address, std::uint16_t mss)
-      : base_(base), address_(address), mss_(mss) {}
+  Port(UDTSOCKET base, wire::SocketAddress address, const Options& options,
+       std::unique_ptr<RateCounters> counters)
+      : base_(base),
+        address_(address),
+        mss_(options.mss),
+        rate_control_(options.rate_control),
+        counters_(std::move(counters)) {}
 
   wire::SocketAddress address() const noexcept override { return address_; }
+  const RateCounters& rate_counters() const noexcept override { return *counters_; }
   [[nodiscard]] std::uint16_t mss() const noexcept { return mss_; }
+  [[nodiscard]] RateControlKind rate_control() const noexcept { return rate_control_; }
 
   Outcome<int> make_socket(const Options& options) override {
     const SystemAddress local(address_);
     const UDTSOCKET u = UDT::socket(local.family(), SOCK_STREAM, 0);
     if (u == UDT::INVALID_SOCK)
       return fail(fmt::format("peer {}: no UDT socket: {}", options.name, udt_error()));
-    if (!set_options(u, options) || !set_option(u, UDT_SNDSYN, false) ||
+    if (!set_options(u, options, *counters_) || !set_option(u, UDT_SNDSYN, false) ||
         !set_option(u, UDT_RCVSYN, false) ||
         UDT::bind(u, local.data(), static_cast<int>(local.size())) == UDT::ERROR) {
       std::string why = udt_error();
@@ -86,6 +98,8 @@ class Port final : public UdtPort {
   UDTSOCKET base_;
   wire::SocketAddress address_;
   std::uint16_t mss_;
+  RateControlKind rate_control_;
+  std::unique_ptr<RateCounters> counters_;
   std::mutex mutex_;
   std::shared_ptr<Sink> sink_;  // under mutex_; null: nobody listens
   bool listening_ = false;      // under mutex_: libudt listens and the thread runs
@@ -167,7 +181,8 @@ class Ports {
     for (Entry& entry : ports_) {
       const wire::SocketAddress have = entry.port->address();
       if (have.address.version() != wanted.address.version()) continue;
-      if (!options.local && entry.ephemeral && entry.port->mss() == options.mss)
+      if (!options.local && entry.ephemeral && entry.port->mss() == options.mss &&
+          entry.port->rate_control() == options.rate_control)
         return entry.port.get();
       if (!options.local || wanted.port.value() == 0 || have.port != wanted.port) continue;
       if (have.address != wanted.address)
@@ -176,6 +191,9 @@ class Ports {
       if (entry.port->mss() != options.mss)
         return fail(fmt::format("peer {}: all peers on {} (udt) need the same mss, which is {}",
                                 options.name, to_string(have), entry.port->mss()));
+      if (entry.port->rate_control() != options.rate_control)
+        return fail(fmt::format("peer {}: all peers on {} (udt) need the same rate_control",
+                                options.name, to_string(have)));
       return entry.port.get();
     }
     return make(options, wanted);
@@ -213,7 +231,8 @@ class Ports {
                               std::strerror(why)));
     }
     const UDTSOCKET base = UDT::socket(local.family(), SOCK_STREAM, 0);
-    if (base == UDT::INVALID_SOCK || !set_options(base, options) ||
+    auto counters = std::make_unique<RateCounters>();
+    if (base == UDT::INVALID_SOCK || !set_options(base, options, *counters) ||
         UDT::bind2(base, fd) == UDT::ERROR) {
       std::string why = udt_error();
       if (base != UDT::INVALID_SOCK) UDT::close(base);
@@ -223,7 +242,8 @@ class Ports {
     const int octets = static_cast<int>(options.udp_buffer);
     ::setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &octets, sizeof octets);
     ::setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &octets, sizeof octets);
-    ports_.push_back({std::make_unique<Port>(base, bound.value(), options.mss), !options.local});
+    ports_.push_back({std::make_unique<Port>(base, bound.value(), options, std::move(counters)),
+                      !options.local});
     return ports_.back().port.get();
   }
 

@@ -21,6 +21,7 @@
 #include "vtl/base/result.h"
 #include "vtl/transport/channel.h"
 #include "vtl/transport/options.h"
+#include "vtl/transport/transport.h"
 
 namespace vtl::transport {
 
@@ -34,6 +35,7 @@ class UdtPort {
                                                                      Reactor& reactor,
                                                                      AcceptFunction on_accept) = 0;
   [[nodiscard]] virtual wire::SocketAddress address() const noexcept = 0;
+  [[nodiscard]] virtual const RateCounters& rate_counters() const noexcept = 0;
 };
 
 /// The port of options.local, or one to open from; lives as long as the process.

@@ -214,10 +214,20 @@ std::vector<Case> cases() {
        {.siteb = "{ listen: 0.0.0.0:9000, key: 0123456789abcdef, transport: udp }"},
        "f.yaml:5:68: 'transport' in peer 'siteb' must be udt or tcp (did you mean 'udt'?), not "
        "'udp'"},
+      {"UnknownRateControl",
+       {.siteb = "{ listen: 0.0.0.0:9000, key: 0123456789abcdef, rate_control: bbr }"},
+       "f.yaml:5:71: 'rate_control' in peer 'siteb' must be vtl or native, not 'bbr'"},
+      {"RateControlIsForUdt",
+       {.siteb = "{ transport: tcp, listen: 0.0.0.0:9000, key: 0123456789abcdef, rate_control: vtl "
+                 "}"},
+       "f.yaml:5:73: unknown key 'rate_control' in peer 'siteb'; there are transport, address, "
+       "port, listen, key_file, key, buffer, memory, congestion, warm, max_streams, max_half_open, "
+       "handshake_timeout, answer_timeout, linger, idle_timeout, probe_min and probe_max"},
       {"CongestionIsForTcp",
        {.siteb = "{ listen: 0.0.0.0:9000, key: 0123456789abcdef, congestion: bbr }"},
        "f.yaml:5:57: unknown key 'congestion' in peer 'siteb'; there are transport, address, port, "
-       "listen, key_file, key, buffer, memory, udp_buffer, mss, warm, max_streams, max_half_open, "
+       "listen, key_file, key, buffer, memory, udp_buffer, mss, rate_control, warm, max_streams, "
+       "max_half_open, "
        "handshake_timeout, answer_timeout, linger, idle_timeout, probe_min and probe_max"},
       // links
       {"UnknownInterface",
@@ -324,6 +334,18 @@ TEST(Config, AllMistakesAreToldInTheOrderOfTheFile) {
                   "'uplink'?",
                   "f.yaml:7:10: 'workers' in the configuration must be a whole number from 1 to "
                   "64, not '0'"));
+}
+
+TEST(Config, PeersOnOneUdtPortMustAgreeOnWhatBelongsToThePort) {
+  const Pieces pieces{.siteb =
+                          "{ listen: 0.0.0.0:9000, key: 0123456789abcdef }\n"
+                          "  sitec: { listen: 0.0.0.0:9000, key: 0123456789abcdeg, mss: 1400, "
+                          "rate_control: native }"};
+  EXPECT_THAT(mistakes_in(pieces.text()),
+              ElementsAre("f.yaml:6:3: peer 'sitec' listens on the same address as peer 'siteb' "
+                          "with another 'mss'; it must be the same for both",
+                          "f.yaml:6:3: peer 'sitec' listens on the same address as peer 'siteb' "
+                          "with another 'rate_control'; it must be the same for both"));
 }
 
 TEST(Config, AnEmptyFileSaysWhatItNeeds) {
