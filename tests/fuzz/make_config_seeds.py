@@ -2,6 +2,7 @@
 """Makes the seeds of the config and control fuzz targets. Run it when a key or a command is added."""
 import json
 import pathlib
+import struct
 
 HERE = pathlib.Path(__file__).parent
 CORPUS = HERE / "corpus"
@@ -57,7 +58,25 @@ SYNTAX = ["a: &x 1\nb: *x\n", "---\na: 1\n---\nb: 2\n", "a: [1, 2\n", "a: 'x\n",
 REQUESTS = ["status", "flows", "stats", "stop", "fly"]
 
 
+def block(kind, body):
+    """A pcapng block."""
+    return struct.pack("<II", kind, len(body) + 12) + body + struct.pack("<I", len(body) + 12)
+
+
+def dump_stream():
+    """Pieces of 7 octets: a section, an interface, two frames, statistics with nine frames dropped."""
+    section = block(0x0a0d0d0a, struct.pack("<IHHq", 0x1a2b3c4d, 1, 0, -1))
+    interface = block(1, struct.pack("<HHI", 1, 0, 65535))
+    frame = block(6, struct.pack("<5I", 0, 0, 0, 60, 60) + bytes(60))
+    counts = block(5, struct.pack("<3I", 0, 0, 0) + struct.pack("<HHQHHQHH", 4, 8, 11, 5, 8, 9, 0, 0))
+    return b"\x06" + section + interface + frame + frame + counts
+
+
 def main():
+    tally = CORPUS / "control_dump_tally"
+    tally.mkdir(parents=True, exist_ok=True)
+    (tally / "dump").write_bytes(dump_stream())
+    (tally / "twice").write_bytes(b"\x20" + dump_stream()[1:] * 2)
     config = CORPUS / "config_text"
     control = CORPUS / "control_protocol"
     config.mkdir(parents=True, exist_ok=True)
