@@ -3,8 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -100,16 +102,21 @@ engine::PeerConfig build_peer(const PeerConfig& config) {
           }};
 }
 
-engine::ServiceFactory build_service(const ServiceOptions& options) {
+/// One for each peer that a gateway names.
+using Routers = std::map<std::string, std::shared_ptr<service::StreamRouter>>;
+
+engine::ServiceFactory build_service(const ServiceOptions& options, Routers& routers) {
   return std::visit(
       Overloaded{
           [](const BridgeOptions&) { return service::make_bridge(); },
           [](const service::ImpairConfig& config) { return service::make_impair(config); },
-          [](const service::GatewayOptions& gateway) -> engine::ServiceFactory {
+          [&](const service::GatewayOptions& gateway) -> engine::ServiceFactory {
             const auto exchange = std::make_shared<service::NeighbourExchange>();
-            return [gateway, exchange](std::uint32_t) -> std::unique_ptr<engine::Service> {
+            auto& router = routers[gateway.peer];
+            if (!router) router = std::make_shared<service::StreamRouter>();
+            return [gateway, exchange, router](std::uint32_t) -> std::unique_ptr<engine::Service> {
               // The filter compiled when the file was read, so this does not fail.
-              auto made = service::Gateway::create(gateway, exchange);
+              auto made = service::Gateway::create(gateway, exchange, router);
               return made ? std::move(*made) : nullptr;
             };
           },
@@ -151,13 +158,13 @@ engine::CutThroughFactory build_cut_through(const Config& config, const LinkConf
   };
 }
 
-engine::LinkConfig build_link(const Config& all, const LinkConfig& config) {
+engine::LinkConfig build_link(const Config& all, const LinkConfig& config, Routers& routers) {
   engine::LinkConfig out;
   out.name = config.name;
   out.guest = config.guest;
   out.network = config.network;
   for (const auto& service : config.services) {
-    out.services.push_back(build_service(service));
+    out.services.push_back(build_service(service, routers));
     // One line has one rate: it is not to be had once per worker.
     if (std::holds_alternative<service::ImpairConfig>(service)) out.many_workers = false;
   }
@@ -193,7 +200,8 @@ Outcome<engine::EngineConfig> build(const Config& config) {
     }
     out.peers.push_back(build_peer(peer));
   }
-  for (const auto& link : config.links) out.links.push_back(build_link(config, link));
+  Routers routers;
+  for (const auto& link : config.links) out.links.push_back(build_link(config, link, routers));
   return out;
 }
 

@@ -4,6 +4,8 @@
 
 #include <map>
 #include <string>
+#include <type_traits>
+#include <utility>
 
 #include "vtl/config/readers.h"
 
@@ -12,10 +14,13 @@ namespace {
 
 // What the links so far have taken, to find the second use of what can be used once.
 struct Taken {
-  std::map<std::string, Mark> names, guests, networks, gateway_peers;
+  std::map<std::string, Mark> names, guests, networks;
+  std::map<std::pair<std::string, std::string>, Mark> gateway_peers;       // by peer and link
+  std::map<std::pair<std::string, wire::IpNetwork>, Mark> guest_networks;  // by peer and network
 };
 
-void claim(std::map<std::string, Mark>& taken, const std::string& name, Mark mark,
+template <class Name>
+void claim(std::map<Name, Mark>& taken, const std::type_identity_t<Name>& name, Mark mark,
            const std::string& complaint, Diagnostics& diagnostics) {
   const auto [it, fresh] = taken.emplace(name, mark);
   if (!fresh) diagnostics.add(mark, fmt::format("{} (line {})", complaint, it->second.line));
@@ -45,6 +50,25 @@ void read_ends(Section& section, LinkConfig& link, const Names& names, Taken& ta
   link.network = std::move(name);
 }
 
+/// A stream that the peer opens must find one gateway.
+void claim_streams(const service::GatewayOptions& gateway, const LinkConfig& link, Mark mark,
+                   Taken& taken, Diagnostics& diagnostics) {
+  if (gateway.peer.empty()) return;
+  claim(taken.gateway_peers, {gateway.peer, link.name}, mark,
+        fmt::format("peer '{}' belongs to another gateway of link '{}' already; one link needs one "
+                    "gateway for a peer",
+                    gateway.peer, link.name),
+        diagnostics);
+  for (const auto& network : gateway.guest_networks) {
+    claim(taken.guest_networks, {gateway.peer, network}, mark,
+          fmt::format("{} is behind another gateway of peer '{}' already; a stream from the peer "
+                      "could be for either: give each guest networks of its own, single addresses "
+                      "if need be",
+                      to_string(network), gateway.peer),
+          diagnostics);
+  }
+}
+
 void read_services(Section& section, LinkConfig& link, const Names& names, Taken& taken) {
   const Node* const list = section.find("services");
   if (list == nullptr || list->kind == Node::Kind::kNull) return;
@@ -56,14 +80,8 @@ void read_services(Section& section, LinkConfig& link, const Names& names, Taken
   for (const auto& item : list->items) {
     auto service = read_service(item, link.name, names, section.diagnostics());
     if (!service) continue;
-    // The streams that a peer opens can reach one gateway.
-    if (const auto* gateway = std::get_if<service::GatewayOptions>(&*service);
-        gateway != nullptr && !gateway->peer.empty()) {
-      claim(taken.gateway_peers, gateway->peer, item.mark,
-            fmt::format("peer '{}' belongs to another gateway already; give each gateway a peer of "
-                        "its own",
-                        gateway->peer),
-            section.diagnostics());
+    if (const auto* gateway = std::get_if<service::GatewayOptions>(&*service)) {
+      claim_streams(*gateway, link, item.mark, taken, section.diagnostics());
     }
     link.services.push_back(std::move(*service));
   }

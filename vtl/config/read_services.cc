@@ -90,6 +90,40 @@ ServiceOptions read_impair(Section& section, const Names&) {
   return config;
 }
 
+void read_network(const Node& node, const Section& section, service::GatewayOptions& options) {
+  if (const auto network = wire::IpNetwork::parse(node.text)) {
+    options.guest_networks.push_back(*network);
+    return;
+  }
+  const auto closest = wire::IpNetwork::around(node.text);
+  section.diagnostics().add(
+      node.mark,
+      closest ? fmt::format("'guest_networks' in {}: {} has bits beyond its prefix; right would "
+                            "be {}",
+                            section.what(), node.text, to_string(*closest))
+              : fmt::format("'guest_networks' in {} must be networks such as 192.0.2.0/24 or "
+                            "2001:db8::/64, not '{}'",
+                            section.what(), node.text));
+}
+
+void read_networks(Section& section, service::GatewayOptions& options) {
+  const Node* const node = section.find("guest_networks");
+  if (node == nullptr || node->kind == Node::Kind::kNull) return;
+  if (node->kind == Node::Kind::kScalar) {
+    read_network(*node, section, options);
+    return;
+  }
+  if (node->kind != Node::Kind::kSequence) {
+    section.complain(
+        "guest_networks",
+        fmt::format("'guest_networks' in {} must be a list such as [192.0.2.0/24], not "
+                    "{}",
+                    section.what(), node->what()));
+    return;
+  }
+  for (const auto& item : node->items) read_network(item, section, options);
+}
+
 ServiceOptions read_gateway(Section& section, const Names& names) {
   service::GatewayOptions options;
   section.require("peer", names.peers.empty() ? "siteb" : names.peers.front());
@@ -98,6 +132,7 @@ ServiceOptions read_gateway(Section& section, const Names& names) {
   section.choice(
       "on_peer_down", options.on_peer_down,
       {{"refuse", service::PeerDownPolicy::kRefuse}, {"pass", service::PeerDownPolicy::kPass}});
+  read_networks(section, options);
   section.address("guest_next_hop", options.guest_next_hop);
   section.address("network_next_hop", options.network_next_hop);
   section.integer("max_connections", options.max_connections, 1, 1'000'000);

@@ -287,7 +287,24 @@ std::vector<Case> cases() {
        "f.yaml:6:93: 'match' in service 'gateway' of link 'vm1' is no pcap filter: "},
       {"PeerOfTwoGateways",
        {.links = service("gateway: { peer: siteb }, gateway: { peer: siteb }")},
-       "peer 'siteb' belongs to another gateway already; give each gateway a peer of its own"},
+       "peer 'siteb' belongs to another gateway of link 'vm1' already; one link needs one gateway "
+       "for a peer"},
+      {"NetworkOfTwoGateways",
+       {.links = "[{ name: a, guest: vm1, network: none, services: [gateway: { peer: siteb, "
+                 "guest_networks: [192.0.2.0/24, 2001:db8::7] }] }, { name: b, guest: uplink, "
+                 "network: none, services: [gateway: { peer: siteb, guest_networks: "
+                 "[192.0.2.64/26, 2001:db8::7/128] }] }]"},
+       "2001:db8::7/128 is behind another gateway of peer 'siteb' already; a stream from the peer "
+       "could be for either: give each guest networks of its own, single addresses if need be "
+       "(line 6)"},
+      {"NetworkWithHostBits",
+       {.links = service("gateway: { peer: siteb, guest_networks: [192.0.2.7/24] }")},
+       "'guest_networks' in service 'gateway' of link 'vm1': 192.0.2.7/24 has bits beyond its "
+       "prefix; right would be 192.0.2.0/24"},
+      {"NotANetwork",
+       {.links = service("gateway: { peer: siteb, guest_networks: here }")},
+       "'guest_networks' in service 'gateway' of link 'vm1' must be networks such as 192.0.2.0/24 "
+       "or 2001:db8::/64, not 'here'"},
       {"LossInPercent",
        {.links = service("impair: { loss: 101% }")},
        "f.yaml:6:78: 'loss' in service 'impair' of link 'vm1' must be a share from 0% to 100%, "

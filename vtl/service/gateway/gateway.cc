@@ -54,17 +54,21 @@ struct Gateway::Arrival {
 };
 
 Outcome<std::unique_ptr<Gateway>> Gateway::create(GatewayOptions options,
-                                                  std::shared_ptr<NeighbourExchange> exchange) {
+                                                  std::shared_ptr<NeighbourExchange> exchange,
+                                                  std::shared_ptr<StreamRouter> router) {
   auto filter = Filter::compile(options.match);
   if (!filter) return std::unexpected(filter.error());
+  if (router == nullptr) router = std::make_shared<StreamRouter>();
   return std::unique_ptr<Gateway>(
-      new Gateway(std::move(options), std::move(*filter), std::move(exchange)));
+      new Gateway(std::move(options), std::move(*filter), std::move(exchange), std::move(router)));
 }
 
-Gateway::Gateway(GatewayOptions options, Filter filter, std::shared_ptr<NeighbourExchange> exchange)
+Gateway::Gateway(GatewayOptions options, Filter filter, std::shared_ptr<NeighbourExchange> exchange,
+                 std::shared_ptr<StreamRouter> router)
     : options_(std::move(options)),
       filter_(std::move(filter)),
       exchange_(std::move(exchange)),
+      router_(std::move(router)),
       passed_(kMaxPassed),
       alive_(std::make_shared<bool>(true)) {}
 
@@ -72,7 +76,7 @@ Gateway::~Gateway() {
   if (context_ != nullptr) {
     for (auto& [key, relay] : relays_) relay->abort(StreamError::kReset);
   }
-  if (transport_ != nullptr) transport_->listen({});
+  if (transport_ != nullptr) router_->leave(*this, *transport_);
   *alive_ = false;
 }
 
@@ -88,9 +92,7 @@ void Gateway::start(engine::ServiceContext& context) {
                context.link_name(), options_.peer);
     return;
   }
-  transport_->listen([this](std::unique_ptr<transport::IncomingStream> incoming) {
-    take_incoming(std::move(incoming));
-  });
+  router_->join(*this, *transport_);
   running_ = true;
 }
 
@@ -214,13 +216,24 @@ void Gateway::take_syn(const wire::FlowKey& key, Packet packet) {
                      Bytes{bytes.data(), preface.size()}, options_.peer));
 }
 
-void Gateway::take_incoming(std::unique_ptr<transport::IncomingStream> incoming) {
-  const auto preface = Preface::parse(incoming->preface());
-  if (!preface) {
-    ++counters_.bad_prefaces;
-    incoming->refuse(StreamError::kProtocol);
-    return;
-  }
+bool Gateway::knows_server(const Preface& preface) {
+  return guest_side_->find(preface.key.destination.address, preface.key.vlan).has_value();
+}
+
+void Gateway::find_server(const Preface& preface, std::function<void(bool found)> answer) {
+  guest_side_->resolve(options_.guest_next_hop.value_or(preface.key.destination.address),
+                       preface.key.vlan, preface.client_mac,
+                       [answer = std::move(answer)](const std::optional<wire::MacAddress>& mac) {
+                         answer(mac.has_value());
+                       });
+}
+
+void Gateway::refused_stream(bool bad_preface) noexcept {
+  ++(bad_preface ? counters_.bad_prefaces : counters_.unserved);
+}
+
+void Gateway::take_stream(std::unique_ptr<transport::IncomingStream> incoming,
+                          const Preface& preface) {
   if (!running_) {
     incoming->refuse(StreamError::kPeerDown);
     return;
@@ -232,7 +245,7 @@ void Gateway::take_incoming(std::unique_ptr<transport::IncomingStream> incoming)
   ++arrivals_;
   auto arrival = std::make_shared<Arrival>();
   arrival->incoming = std::move(incoming);
-  arrival->preface = *preface;
+  arrival->preface = preface;
   arrival->count = &arrivals_;
   arrival->alive = alive_;
   arrival->incoming->on_cancelled([weak = std::weak_ptr(arrival)] {
@@ -474,6 +487,8 @@ void Gateway::list_metrics(std::vector<engine::ServiceMetric>& out) const {
         counters_.limit_half_open);
   count("bad_prefaces_total", "Streams refused because their preface made no sense",
         counters_.bad_prefaces);
+  count("unserved_total", "Streams refused because their server is in none of the guest networks",
+        counters_.unserved);
   count("unresolved_total", "Streams refused because a next hop did not answer",
         counters_.unresolved);
 }

@@ -6,13 +6,14 @@
 // opens and plays those clients toward its own guest side. Everything else passes as it is.
 //
 // Configuration.
-//   peer: NAME                 required; an entry of `peers`
+//   peer: NAME                 required; an entry of `peers`, of other links' gateways too
 //   match: EXPRESSION          "tcp"; pcap-filter, asked with the guest's SYN
 //   on_peer_down: refuse|pass  refuse; pass lets connections go as plain TCP while the peer is away
 //   max_connections: N         65536 on each worker
 //   max_half_open: N           4096 on each worker
 //   buffer: SIZE               4MiB a connection and direction
 //   memory: SIZE               512MiB in all on each worker
+//   guest_networks: [NETWORK]  none; where several gateways share a peer: whose streams are whose
 //   guest_next_hop, network_next_hop: ADDRESS   routers, for hosts that no frame has told about
 //   keep_alive: DURATION       2h; 0s turns it off
 //   time_wait: DURATION        10s
@@ -51,15 +52,18 @@
 #include "vtl/service/gateway/options.h"
 #include "vtl/service/gateway/preface.h"
 #include "vtl/service/gateway/relay.h"
+#include "vtl/service/gateway/stream_router.h"
 
 namespace vtl::service {
 
-class Gateway final : public engine::Service, private RelayOwner {
+class Gateway final : public engine::Service, private RelayOwner, private StreamTaker {
  public:
   /// Error: the filter does not compile.
   /// `exchange`: shared by the instances of one link on its workers; null for a single one.
+  /// `router`: shared by all gateways of the peer; null for a single one.
   [[nodiscard]] static Outcome<std::unique_ptr<Gateway>> create(
-      GatewayOptions options, std::shared_ptr<NeighbourExchange> exchange = nullptr);
+      GatewayOptions options, std::shared_ptr<NeighbourExchange> exchange = nullptr,
+      std::shared_ptr<StreamRouter> router = nullptr);
   ~Gateway() override;
 
   // engine::Service
@@ -73,18 +77,19 @@ class Gateway final : public engine::Service, private RelayOwner {
  private:
   struct Counters {
     std::uint64_t opened = 0, accepted = 0, established = 0, refused = 0, passed = 0,
-                  limit_connections = 0, limit_half_open = 0, bad_prefaces = 0, unresolved = 0;
+                  limit_connections = 0, limit_half_open = 0, bad_prefaces = 0, unresolved = 0,
+                  unserved = 0;
   };
   struct Arrival;  // an incoming stream whose next hops are being found
 
-  Gateway(GatewayOptions options, Filter filter, std::shared_ptr<NeighbourExchange> exchange);
+  Gateway(GatewayOptions options, Filter filter, std::shared_ptr<NeighbourExchange> exchange,
+          std::shared_ptr<StreamRouter> router);
 
   void process_from_guest(Packet& packet);
   void process_from_network(Packet& packet);
   void take_segment(Relay& relay, Packet packet);
   void take_syn(const wire::FlowKey& key, Packet packet);
   void take_icmp(Packet& packet);
-  void take_incoming(std::unique_ptr<transport::IncomingStream> incoming);
   void resolve_server(std::shared_ptr<Arrival> arrival);
   void resolve_client(std::shared_ptr<Arrival> arrival);
   void connect(const std::shared_ptr<Arrival>& arrival);
@@ -107,9 +112,20 @@ class Gateway final : public engine::Service, private RelayOwner {
   [[nodiscard]] bool was_passed(const wire::FlowKey& key, wire::SeqNum seq);
   void send_unreachable(Relay& relay, transport::StreamError reason) override;
 
+  // StreamTaker
+  [[nodiscard]] const std::vector<wire::IpNetwork>& guest_networks() const noexcept override {
+    return options_.guest_networks;
+  }
+  bool knows_server(const Preface& preface) override;
+  void find_server(const Preface& preface, std::function<void(bool found)> answer) override;
+  void take_stream(std::unique_ptr<transport::IncomingStream> incoming,
+                   const Preface& preface) override;
+  void refused_stream(bool bad_preface) noexcept override;
+
   GatewayOptions options_;
   Filter filter_;
   std::shared_ptr<NeighbourExchange> exchange_;
+  std::shared_ptr<StreamRouter> router_;
   engine::ServiceContext* context_ = nullptr;
   transport::Transport* transport_ = nullptr;
   std::unique_ptr<ChunkPool> chunks_;

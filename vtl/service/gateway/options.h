@@ -5,9 +5,11 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "vtl/base/time.h"
 #include "vtl/wire/addresses.h"
+#include "vtl/wire/ip_network.h"
 
 namespace vtl::service {
 
@@ -24,6 +26,11 @@ struct GatewayOptions {
   /// matches with or without its VLAN tag.
   std::string match = "tcp";
   PeerDownPolicy on_peer_down = PeerDownPolicy::kRefuse;
+
+  /// What lies behind the guest. A stream from the peer goes to the gateway whose networks hold the
+  /// server's address, the longest prefix first (stream_router.h). Empty: what no other gateway of
+  /// the peer has, as far as it is found on the guest side.
+  std::vector<wire::IpNetwork> guest_networks;
 
   /// Routers on the two sides, for addresses that no frame has told about yet: where to send what
   /// is for a host that is not on the segment.
