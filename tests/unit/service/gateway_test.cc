@@ -74,11 +74,27 @@ void serve(GatewayWorld& world) {
   };
 }
 
+Endpoint* client_side(GatewayWorld& world, std::uint16_t port) {
+  for (auto& [key, connection] : world.client.connections) {
+    if (key.source.port.value() == port) return connection.endpoint.get();
+  }
+  return nullptr;
+}
+
 TestHost::Connection* server_side(GatewayWorld& world, std::uint16_t client_port) {
   for (auto& [key, connection] : world.server.connections) {
     if (key.destination.port.value() == client_port) return &connection;
   }
   return nullptr;
+}
+
+/// Both ends of the client's connection from `port` say what they can; true when all was said.
+bool converse(GatewayWorld& world, std::uint16_t port, Talker& from_client, Talker& from_server) {
+  const Time now = world.reactor.now();
+  Endpoint* const client = client_side(world, port);
+  const bool said = client == nullptr || from_client.step(*client, now);
+  auto* const server = server_side(world, port);
+  return server != nullptr && from_server.step(*server->endpoint, now) && said;
 }
 
 double metric(const service::Gateway& gateway, std::string_view name) {
@@ -99,17 +115,11 @@ TEST_P(GatewayTransfer, BothDirectionsArriveWholeAndEndInOrder) {
   options.buffer = 128 << 10;
   GatewayWorld world(options, loss, seed, 32 << 10);
   serve(world);
-  auto& client = world.connect(40000, {});
+  world.connect(40000, {});
   Talker from_client(seed, 700'001);
   Talker from_server = Talker::answering(seed, 500'003);
-  const bool done = world.run_until(
-      [&] {
-        bool finished = from_client.step(*client.endpoint, world.reactor.now());
-        auto* server = server_side(world, 40000);
-        finished &= server != nullptr && from_server.step(*server->endpoint, world.reactor.now());
-        return finished;
-      },
-      600s);
+  const bool done =
+      world.run_until([&] { return converse(world, 40000, from_client, from_server); }, 600s);
   EXPECT_TRUE(done);
   EXPECT_TRUE(from_client.intact(500'003));
   EXPECT_TRUE(from_server.intact(700'001));
@@ -144,17 +154,11 @@ TEST(Gateway, TheServerSeesTheClientsOwnAddressPortAndMac) {
 TEST(Gateway, ATaggedConnectionKeepsItsTagOnBothSides) {
   GatewayWorld world;
   serve(world);
-  auto& client = world.connect(40000, {}, 7);
+  world.connect(40000, {}, 7);
   Talker from_client(3, 100'000);
   Talker from_server = Talker::answering(3, 100'000);
-  EXPECT_TRUE(world.run_until(
-      [&] {
-        bool finished = from_client.step(*client.endpoint, world.reactor.now());
-        auto* server = server_side(world, 40000);
-        return server != nullptr && from_server.step(*server->endpoint, world.reactor.now()) &&
-               finished;
-      },
-      60s));
+  EXPECT_TRUE(
+      world.run_until([&] { return converse(world, 40000, from_client, from_server); }, 60s));
   EXPECT_EQ(server_side(world, 40000)->path.key.vlan, 7);
   EXPECT_EQ(metric(*world.gateway_a, "established_total"), 1);
 }
@@ -344,16 +348,11 @@ TEST(Gateway, AStalledReaderStopsTheSenderWithinTheBuffers) {
   serve(world);
   endpoint::Config config;
   config.receive_buffer = config.send_buffer = 64 << 10;
-  auto& client = world.connect(40000, config);
+  world.connect(40000, config);
   Talker from_client(1, 4 << 20);
   Talker from_server = Talker::answering(1, 0);
   from_server.paused = true;
-  const auto step = [&] {
-    bool finished = from_client.step(*client.endpoint, world.reactor.now());
-    auto* server = server_side(world, 40000);
-    return server != nullptr && from_server.step(*server->endpoint, world.reactor.now()) &&
-           finished;
-  };
+  const auto step = [&] { return converse(world, 40000, from_client, from_server); };
   EXPECT_FALSE(world.run_until(step, 10s));
   // Client send buffer, A's receive buffer, the stream, B's send buffer, the server's 1 MiB.
   EXPECT_LE(from_client.sent(), 3 * (64U << 10) + kStream + (1U << 20) + (64U << 10));
@@ -377,17 +376,11 @@ TEST(Gateway, PeerDownRefusesOrPassesAsConfigured) {
   GatewayWorld world(options);
   serve(world);
   world.peer_up(false);
-  auto& client = world.connect(40000, {});
+  world.connect(40000, {});
   Talker from_client(5, 100'000);
   Talker from_server = Talker::answering(5, 50'000);
-  EXPECT_TRUE(world.run_until(
-      [&] {
-        bool finished = from_client.step(*client.endpoint, world.reactor.now());
-        auto* server = server_side(world, 40000);
-        return server != nullptr && from_server.step(*server->endpoint, world.reactor.now()) &&
-               finished;
-      },
-      60s));
+  EXPECT_TRUE(
+      world.run_until([&] { return converse(world, 40000, from_client, from_server); }, 60s));
   EXPECT_TRUE(from_server.intact(100'000));
   EXPECT_TRUE(from_client.intact(50'000));
   EXPECT_EQ(metric(*world.gateway_a, "passed_total"), 1);
@@ -456,13 +449,7 @@ TEST(Gateway, ASpentMemoryBudgetHoldsUpConnectionsAndForgetsNone) {
     bool finished = true;
     for (std::uint16_t i = 0; i < kConnections; ++i) {
       const auto port = static_cast<std::uint16_t>(40000 + i);
-      for (auto& [key, c] : world.client.connections) {
-        if (key.source.port.value() == port) {
-          finished &= clients[i].step(*c.endpoint, world.reactor.now());
-        }
-      }
-      auto* server = server_side(world, port);
-      finished &= server != nullptr && servers[i].step(*server->endpoint, world.reactor.now());
+      finished &= converse(world, port, clients[i], servers[i]);
     }
     return finished;
   };
@@ -562,8 +549,7 @@ TEST(Gateway, StopWaitsForLiveConnectionsAndTakesNoNewOnes) {
   Talker from_server = Talker::answering(9, 1000);
   EXPECT_TRUE(world.run_until(
       [&] {
-        from_client.step(*client.endpoint, world.reactor.now());
-        from_server.step(*server_side(world, 40000)->endpoint, world.reactor.now());
+        static_cast<void>(converse(world, 40000, from_client, from_server));
         return stopped;
       },
       60s));

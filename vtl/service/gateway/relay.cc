@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cassert>
 #include <utility>
 
 namespace vtl::service {
@@ -108,8 +109,7 @@ void Relay::pump() {
   if (phase_ == Phase::kOver) return;
   if (more) owner_.schedule(*this);
   // Nothing tells when others give memory back.
-  const bool starved = !stranded_.empty() || endpoint_.receive_starved() ||
-                       (stream_ready_ && endpoint_.send_starved());
+  const bool starved = endpoint_.receive_starved() || (stream_ready_ && endpoint_.send_starved());
   const Time again = starved ? now + kMemoryRetry : kNever;
   owner_.context().reactor().timers().arm(timer_,
                                           std::min({endpoint_.poll_at(now), again, rest_until_}));
@@ -157,11 +157,6 @@ void Relay::guest_to_stream(Time now) {
 
 bool Relay::stream_to_guest(Time now) {
   static thread_local std::array<std::uint8_t, kCopyChunk> scratch;
-  if (!stranded_.empty()) {
-    const std::size_t taken = endpoint_.write(stranded_, now);
-    stranded_.erase(stranded_.begin(), stranded_.begin() + static_cast<std::ptrdiff_t>(taken));
-    if (!stranded_.empty()) return false;
-  }
   std::size_t moved = 0;
   while (moved < kPumpQuantum) {
     const std::size_t room = std::min(endpoint_.writable(), scratch.size());
@@ -175,13 +170,15 @@ bool Relay::stream_to_guest(Time now) {
       }
       return false;
     }
+    // What writable() says write() takes: the pool is this worker's, and only write() was between.
     const std::size_t taken = endpoint_.write(Bytes{scratch.data(), n}, now);
-    bytes_to_guest_ += n;
-    moved += n;
-    if (taken < n) {
-      stranded_.assign(scratch.begin() + taken, scratch.begin() + n);
+    assert(taken == n);
+    if (taken < n) {  // these octets would be lost
+      abort(StreamError::kReset);
       return false;
     }
+    bytes_to_guest_ += n;
+    moved += n;
   }
   return true;
 }

@@ -145,8 +145,6 @@ class Relay final : public transport::StreamHandler {
   bool reset_due_ = false;     ///< the stream broke: the guest is reset after the rest
   std::size_t rest_ = ~std::size_t{0};  ///< octets before a reset, when they last moved
   Time rest_until_ = kNever;            ///< the reset waits no longer
-  /// Read from the stream when the memory budget was spent; at most one copy chunk.
-  std::vector<std::uint8_t> stranded_;
   std::string transform_;
   Time born_;
   std::uint64_t bytes_from_guest_ = 0;
