@@ -100,9 +100,14 @@ TEST_P(WindowTest, ManyReadersShareTheMemoryAndAllArrives) {
   constexpr int kStreams = 6;
   End near[kStreams], far[kStreams];
   for (int i = 0; i < kStreams; ++i) {
-    near[i].to_write = std::uint64_t{6} << 20;
+    near[i].shut_down_after = false;
     near[i].write_seed = far[i].read_seed = static_cast<std::uint64_t>(i);
     open_stream(near[i], far[i]);
+  }
+  for (End& end : near) {  // the windows of the first must not leave the last without one
+    end.to_write = std::uint64_t{6} << 20;
+    end.shut_down_after = true;
+    end.pump();
   }
   std::uint64_t largest = 0;
   ASSERT_TRUE(reactor.run_until(
