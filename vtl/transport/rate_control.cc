@@ -348,7 +348,8 @@ double RateControl::path() const noexcept {
 }
 
 double RateControl::target() const noexcept {
-  if (state_ == State::kMeasuring) return std::max(kLeastWindow, measured_path_ / 2);
+  if (state_ == State::kMeasuring)
+    return std::max(kLeastWindow, (measured_path_ + rate_ * seconds(kAckInterval)) / 2);
   const bool starting = state_ == State::kStarting;
   const double gain = starting ? kStartGain : kWindowGain;
   return std::max(starting ? kFirstWindow : kLeastWindow,

@@ -1,11 +1,13 @@
 // UdtLibrary: the one instance of libudt in the process, and its UDP ports.
 //
 // Theory of operation. libudt keeps a multiplexer per UDP port: a socket, a sending and a receiving
-// thread. The receiving thread wakes ten thousand times a second, so ports are precious: all that
-// we open or accept on one local port shares its multiplexer, and what has no local port shares one
-// of the system's choice. libudt finds a multiplexer by port, packet size and IP version alone, so
-// two addresses cannot have the same port in one process. We make the UDP socket ourselves: then an
-// address in use is told with the system's reason, and the kernel's buffers may be forced.
+// thread. An idle receiving thread wakes with every tick of the kernel's timer or two (it waits 100
+// us, which the kernel rounds up to a tick: 125 times a second at HZ=250), so ports are precious:
+// all that we open or accept on one local port shares its multiplexer, and what has no local port
+// shares one of the system's choice. libudt finds a multiplexer by port, packet size and IP version
+// alone, so two addresses cannot have the same port in one process. We make the UDP socket
+// ourselves: then an address in use is told with the system's reason, and the kernel's buffers may
+// be forced.
 //
 // A port, once made, stays until the process ends: libudt frees a listener only seconds after it
 // was closed, and a configuration that is loaded again wants it back at once. A port that nobody
