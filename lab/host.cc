@@ -176,9 +176,14 @@ Outcome<void> Host::set_tcp(const TcpSettings& settings) {
     if (auto done = set_sysctl(fmt::format("net.ipv4.{}", key), numbers(value)); !done) return done;
   }
   const std::string& wanted = settings.congestion_control;
-  route_congestion_control_.clear();
+  // An earlier choice that stands on the routes goes before the namespace's own.
+  const bool on_routes = !route_congestion_control_.empty();
   auto chosen = set_sysctl("net.ipv4.tcp_congestion_control", wanted);
-  if (chosen) return put_congestion_control_on_routes();
+  if (chosen && !on_routes) return {};
+  if (chosen) {
+    route_congestion_control_ = wanted;
+    return put_congestion_control_on_routes();
+  }
   const auto available = congestion_controls();
   if (std::ranges::find(available, wanted) == available.end()) {
     return fail(fmt::format(

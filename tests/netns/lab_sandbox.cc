@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <grp.h>
 #include <gtest/gtest.h>
+#include <netinet/tcp.h>
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -26,6 +27,7 @@
 #include "lab/topology.h"
 #include "lab/vtl_program.h"
 #include "lab/wait.h"
+#include "tests/netns/streams.h"
 
 namespace vtl::lab {
 namespace {
@@ -350,6 +352,25 @@ TEST(LabHost, UnknownCongestionControl_ListsWhatThereIs) {
   const auto host = lab.add_host("one", {.tcp = {.congestion_control = "nonesuch"}});
   ASSERT_FALSE(host);
   EXPECT_THAT(host.error().message, HasSubstr("no congestion control 'nonesuch' now, only"));
+}
+
+// Also where the machine lets one of them be chosen by route only: the later choice holds.
+TEST(LabHost, ACongestionControlChosenLaterHoldsForNewConnections) {
+  Lab lab;
+  Host& left = *must(lab.add_host("left"));
+  Host& right = *must(lab.add_host("right"));
+  must(lab.connect({left, "eth0"}, {right, "eth0"}));
+  must(left.ip("addr add 10.0.0.1/24 dev eth0"));
+  must(right.ip("addr add 10.0.0.2/24 dev eth0"));
+  std::uint16_t port = 5000;
+  for (const std::string wanted : {"cubic", "reno", "cubic", "reno"}) {
+    must(left.set_tcp({.congestion_control = wanted}));
+    const auto [client, server] = test::connected(left, "10.0.0.1", right, "10.0.0.2", ++port);
+    std::array<char, 16> in_use{};
+    socklen_t size = in_use.size();
+    ASSERT_EQ(::getsockopt(client.get(), IPPROTO_TCP, TCP_CONGESTION, in_use.data(), &size), 0);
+    EXPECT_EQ(std::string(in_use.data()), wanted);
+  }
 }
 
 TEST(LabHost, RaisedTcpIsRaised) {
