@@ -10,6 +10,7 @@ function(vtl_bpf target source)
   file(MAKE_DIRECTORY ${made})
   add_custom_command(OUTPUT ${made}/${name}.bpf.inc
     COMMAND ${VTL_BPF_CLANG} -O2 -g -Wall -Werror -target bpf
+      -ffile-prefix-map=${PROJECT_SOURCE_DIR}/= -fdebug-compilation-dir=.
       -I/usr/include/${CMAKE_LIBRARY_ARCHITECTURE} -MD -MF ${name}.bpf.d -MT bpf/${name}.bpf.inc
       -c ${PROJECT_SOURCE_DIR}/${source} -o ${name}.bpf.o
     COMMAND ${CMAKE_COMMAND} -DIN=${made}/${name}.bpf.o -DOUT=${made}/${name}.bpf.inc

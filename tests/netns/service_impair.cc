@@ -101,11 +101,19 @@ TEST_F(ImpairOnTheWire, SaturatedLineCarriesItsRate) {
   };
   struct Reading {
     Time at;
-    double bytes;
+    double bytes = 0;
   };
+  // When the worker was asked and had answered: a reading is good when the two are close.
   const auto read = [&] {
-    return Reading{SystemClock().now(),
-                   static_cast<double>(engine_.status().interfaces[1].tx_bytes)};
+    Reading reading;
+    EXPECT_TRUE(lab::wait_until(
+        [&] {
+          reading.at = SystemClock().now();
+          reading.bytes = static_cast<double>(engine_.status().interfaces[1].tx_bytes);
+          return SystemClock().now() - reading.at < 2ms;
+        },
+        20s));
+    return reading;
   };
   double rate = 0;
   for (int attempt = 0; attempt < 10; ++attempt) {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <string>
 #include <vector>
 
 #include "vtl/iface/cut_through.h"
@@ -33,12 +34,20 @@ class FakeCutThrough final : public iface::CutThrough {
     return found == flows.end() ? iface::CutUsage{} : found->usage;
   }
   [[nodiscard]] iface::CutTotals totals() const override { return {}; }
-  void hold_until(Time time) override { until = time; }
+  Outcome<void> hold_until(Time time) override {
+    if (!trouble.empty()) {
+      until = Time{};
+      return fail(trouble);
+    }
+    until = time;
+    return {};
+  }
   [[nodiscard]] int socket_program() const noexcept override { return -1; }
 
   std::vector<Entry> flows;
   std::size_t room = 16;
   Time until{};
+  std::string trouble;
 };
 
 }  // namespace vtl::test

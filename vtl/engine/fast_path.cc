@@ -3,6 +3,8 @@
 #include <cassert>
 #include <utility>
 
+#include "vtl/base/log.h"
+
 namespace vtl::engine {
 
 FastPath::FastPath(Reactor& reactor, std::shared_ptr<iface::CutThrough> kernel,
@@ -16,11 +18,11 @@ FastPath::FastPath(Reactor& reactor, std::shared_ptr<iface::CutThrough> kernel,
 
 FastPath::~FastPath() {
   // The other workers of the link end with this one.
-  kernel_->hold_until(Time{});
+  (void)kernel_->hold_until(Time{});
 }
 
 bool FastPath::take(const iface::CutFlow& flow) {
-  if (!may_take_(flow.key)) return false;
+  if (!trouble_.empty() || !may_take_(flow.key)) return false;
   if (!kernel_->add(flow)) {
     counters_.refused.add();
     return false;
@@ -42,7 +44,7 @@ iface::CutUsage FastPath::usage(const iface::CutFlow& flow) const {
 void FastPath::hold() {
   if (holds_++ > 0) return;
   renewal_.cancel();
-  kernel_->hold_until(Time{});
+  (void)kernel_->hold_until(Time{});
 }
 
 void FastPath::release() {
@@ -51,7 +53,11 @@ void FastPath::release() {
 }
 
 void FastPath::renew() {
-  kernel_->hold_until(reactor_.now() + kHold);
+  if (auto held = kernel_->hold_until(reactor_.now() + kHold); !held) {
+    trouble_ = held.error().message;
+    log::warn("{}; every frame passes VTL from now on", trouble_);
+    return;
+  }
   reactor_.timers().arm(renewal_, reactor_.now() + kHold / 4);
 }
 

@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <string>
 
 #include "vtl/base/counter.h"
 #include "vtl/base/reactor.h"
@@ -47,6 +48,10 @@ class FastPath {
   void hold();
   void release();
 
+  /// The kernel may forward what was taken; false while held and after trouble.
+  [[nodiscard]] bool forwards() const noexcept { return holds_ == 0 && trouble_.empty(); }
+  /// Why nothing is cut through any more; empty while all is well.
+  [[nodiscard]] const std::string& trouble() const noexcept { return trouble_; }
   [[nodiscard]] const iface::CutThrough& kernel() const noexcept { return *kernel_; }
   [[nodiscard]] const FastPathCounters& counters() const noexcept { return counters_; }
 
@@ -57,6 +62,7 @@ class FastPath {
   std::shared_ptr<iface::CutThrough> kernel_;
   std::function<bool(const wire::FlowKey&)> may_take_;
   std::uint32_t holds_ = 0;
+  std::string trouble_;
   Timer renewal_;
   FastPathCounters counters_;
 };

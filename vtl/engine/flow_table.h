@@ -110,6 +110,12 @@ class FlowTable {
     return n;
   }
 
+  /// As erase(), counted as expired.
+  void expire(Entry* entry) {
+    erase(entry);
+    counters_.expired.add();
+  }
+
   /// The least recently used entry; null when there is none.
   [[nodiscard]] Entry* oldest() noexcept { return order_.empty() ? nullptr : &order_.front(); }
 

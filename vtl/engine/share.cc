@@ -46,16 +46,17 @@ Outcome<void> Engine::Share::open() {
     if (auto opened = open_interface(i); !opened) return opened;
     if (placement.sharing[i] > 1) hubs[i] = std::make_unique<Hub>(*worker, *ports[i]);
   }
+  // Before the transports: what a link opens in the kernel takes rights that are given up then.
+  for (std::size_t i = 0; i < links.size(); ++i) {
+    if (!runs(placement.links[i])) continue;
+    if (auto made = make_link(i); !made) return made;
+  }
   for (std::size_t i = 0; i < peers.size(); ++i) {
     auto opened = config.peers[i].open(*worker, config.workers);
     if (!opened) {
       return fail(fmt::format("peer '{}': {}", config.peers[i].name, opened.error().message));
     }
     peers[i] = std::move(*opened);
-  }
-  for (std::size_t i = 0; i < links.size(); ++i) {
-    if (!runs(placement.links[i])) continue;
-    if (auto made = make_link(i); !made) return made;
   }
   return {};
 }

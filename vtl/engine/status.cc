@@ -58,7 +58,13 @@ void add_port(const Port& port, InterfaceStatus& s, DropSum& drops) {
 void add_fast_path(const Link& link, LinkStatus& s) {
   const FastPath* path = link.fast_path();
   if (path == nullptr) {
-    s.cut_through = link.fast_path_missing().empty() ? "off" : link.fast_path_missing();
+    if (s.cut_through != "on") {
+      s.cut_through = link.fast_path_missing().empty() ? "off" : link.fast_path_missing();
+    }
+    return;
+  }
+  if (!path->trouble().empty()) {
+    s.cut_through = path->trouble();
     return;
   }
   s.cut_flows += path->counters().flows.value();

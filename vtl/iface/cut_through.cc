@@ -4,10 +4,16 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <fmt/format.h>
+#include <linux/if_ether.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <cstddef>
 #include <cstring>
+#include <filesystem>
+#include <iterator>
 #include <utility>
 #include <vector>
 
@@ -53,11 +59,15 @@ bpf_tc_opts place_of_program() {
   return place;
 }
 
-// The program at one device's ingress.
+// The program at one device's ingress. The claim keeps a second VTL from taking the same place; the
+// kernel lets it go with the process.
 class Attachment {
  public:
-  static Outcome<Attachment> make(const CutThroughOptions& options, int device, int program) {
-    bpf_tc_hook hook = hook_of(device);
+  static Outcome<Attachment> make(const CutThroughOptions& options, Device device, int program) {
+    if (auto alone = stands_alone(device); !alone) return std::unexpected(alone.error());
+    auto claim = take_claim(device);
+    if (!claim) return std::unexpected(claim.error());
+    bpf_tc_hook hook = hook_of(device.index());
     if (const int error = bpf_tc_hook_create(&hook); error != 0 && error != -EEXIST) {
       return fail(told(options, "clsact", error));
     }
@@ -67,20 +77,68 @@ class Attachment {
     if (const int error = bpf_tc_attach(&hook, &place); error != 0) {
       return fail(told(options, "program at the ingress", error));
     }
-    return Attachment(device);
+    return Attachment(std::move(device), std::move(*claim), place.prog_id);
   }
-  Attachment(Attachment&& other) noexcept : device_(std::exchange(other.device_, 0)) {}
+  Attachment(Attachment&& other) noexcept = default;
   Attachment& operator=(Attachment&&) = delete;
   ~Attachment() {
-    if (device_ == 0) return;
-    const bpf_tc_hook hook = hook_of(device_);
+    if (!claim_) return;
+    const bpf_tc_hook hook = hook_of(device_.index());
     const bpf_tc_opts place = place_of_program();
     (void)bpf_tc_detach(&hook, &place);  // fails when the device has gone, and the program with it
   }
 
+  /// The program is where it was put, and the frames of the device are nobody else's.
+  [[nodiscard]] Outcome<void> check() const {
+    const bpf_tc_hook hook = hook_of(device_.index());
+    bpf_tc_opts place = place_of_program();
+    if (bpf_tc_query(&hook, &place) != 0 || place.prog_id != program_id_) {
+      return fail(fmt::format("cut-through: its program at the ingress of {} was taken away",
+                              device_.name()));
+    }
+    return stands_alone(device_);
+  }
+  [[nodiscard]] const Device& device() const noexcept { return device_; }
+
  private:
-  explicit Attachment(int device) : device_(device) {}
-  int device_;
+  Attachment(Device device, OwnedFd claim, std::uint32_t program_id)
+      : device_(std::move(device)), claim_(std::move(claim)), program_id_(program_id) {}
+
+  // A bridge, a macvlan, a bond or the like above the device gets its frames after the ingress.
+  static Outcome<void> stands_alone(const Device& device) {
+    std::error_code error;
+    const std::filesystem::directory_iterator entries("/sys/class/net/" + device.name(), error);
+    if (error) return {};  // no sysfs here
+    for (const auto& entry : entries) {
+      const std::string name = entry.path().filename();
+      if (!name.starts_with("upper_")) continue;
+      return fail(fmt::format("cut-through: {} carries {} too, which would lose its frames",
+                              device.name(), name.substr(6)));
+    }
+    return {};
+  }
+
+  static Outcome<OwnedFd> take_claim(const Device& device) {
+    OwnedFd fd(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    // Of the network namespace: the name begins with a zero (unix(7), abstract).
+    const std::string name = fmt::format("vtl-cut-through-{}", device.index());
+    std::copy(name.begin(), name.end(), std::begin(address.sun_path) + 1);
+    const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size());
+    if (!fd || ::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), size) != 0) {
+      return fail(errno == EADDRINUSE
+                      ? fmt::format("cut-through: another VTL forwards on {} already; stop it, or "
+                                    "set 'cut_through: off' in one of them",
+                                    device.name())
+                      : fmt::format("cut-through: {}: {}", device.name(), std::strerror(errno)));
+    }
+    return fd;
+  }
+
+  Device device_;
+  OwnedFd claim_;
+  std::uint32_t program_id_;
 };
 
 void store(const wire::SocketAddress& from, __u32 (&address)[4], __u16& port) {
@@ -109,13 +167,12 @@ class KernelCutThrough final : public CutThrough {
     flows_ = map("vtl_flows");
     state_ = map("vtl_state");
     ways_ = map("vtl_ways");
-    hold_until(Time{});
   }
 
-  Outcome<void> attach(const CutThroughOptions& options) {
+  Outcome<void> attach(const CutThroughOptions& options, std::array<Device, 2> devices) {
     const int program = fd_of("vtl_forward");
-    for (const int device : devices_) {
-      auto attached = Attachment::make(options, device, program);
+    for (Device& device : devices) {
+      auto attached = Attachment::make(options, std::move(device), program);
       if (!attached) return std::unexpected(attached.error());
       attachments_.push_back(std::move(*attached));
     }
@@ -128,6 +185,7 @@ class KernelCutThrough final : public CutThrough {
       vtl_cut_flow fresh{};
       fresh.target = static_cast<__u32>(devices_[1 - way]);
       fresh.way = way;
+      fresh.last_use = static_cast<__u64>(SystemClock().now().time_since_epoch().count());
       if (bpf_map_update_elem(flows_, &keys[way], &fresh, BPF_ANY) == 0) continue;
       if (way > 0) (void)bpf_map_delete_elem(flows_, &keys[0]);
       return false;
@@ -167,12 +225,21 @@ class KernelCutThrough final : public CutThrough {
     return out;
   }
 
-  void hold_until(Time until) override {
+  Outcome<void> hold_until(Time until) override {
+    Outcome<void> result;
+    vtl_cut_state state{};
+    state.host_frames = host_frames_ ? 1U : 0U;
+    for (std::size_t way = 0; way < attachments_.size(); ++way) {
+      if (auto good = attachments_[way].check(); !good) result = good;
+      const Device& target = attachments_[attachments_.size() - 1 - way].device();
+      state.longest[way] = static_cast<__u32>(target.mtu() + ETH_HLEN);
+    }
+    if (result) state.until = static_cast<__u64>(until.time_since_epoch().count());
     const __u32 zero = 0;
-    const vtl_cut_state state{.until = static_cast<__u64>(until.time_since_epoch().count()),
-                              .host_frames = host_frames_ ? 1U : 0U,
-                              .reserved = 0};
-    (void)bpf_map_update_elem(state_, &zero, &state, BPF_ANY);
+    if (bpf_map_update_elem(state_, &zero, &state, BPF_ANY) != 0) {
+      return fail(fmt::format("cut-through: the kernel refuses: {}", std::strerror(errno)));
+    }
+    return result;
   }
 
   int socket_program() const noexcept override { return fd_of("vtl_leave"); }
@@ -198,9 +265,9 @@ class KernelCutThrough final : public CutThrough {
 }  // namespace
 
 Outcome<std::unique_ptr<CutThrough>> open_cut_through(const CutThroughOptions& options) {
-  const auto a = Device::find("cut-through", options.a);
+  auto a = Device::find("cut-through", options.a);
   if (!a) return std::unexpected(a.error());
-  const auto b = Device::find("cut-through", options.b);
+  auto b = Device::find("cut-through", options.b);
   if (!b) return std::unexpected(b.error());
   // The library would write to standard error what is told here.
   libbpf_set_print(nullptr);
@@ -217,7 +284,10 @@ Outcome<std::unique_ptr<CutThrough>> open_cut_through(const CutThroughOptions& o
   }
   auto made = std::make_unique<KernelCutThrough>(
       std::move(object), std::array{a->index(), b->index()}, options.host_frames);
-  if (auto attached = made->attach(options); !attached) return std::unexpected(attached.error());
+  if (auto attached = made->attach(options, {std::move(*a), std::move(*b)}); !attached) {
+    return std::unexpected(attached.error());
+  }
+  if (auto held = made->hold_until(Time{}); !held) return std::unexpected(held.error());
   return made;
 }
 

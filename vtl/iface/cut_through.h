@@ -3,8 +3,9 @@
 // What it is: a table in the kernel, by direction of a flow and destination MAC, and two BPF
 // programs that look frames up in it: one at each device's ingress (tc), which sends the frame out
 // of the other device without a copy, and one on the AF_PACKET sockets, which leaves such frames
-// alone. Frames that begin or end a connection (SYN, FIN, RST), fragments, tagged frames and those
-// with IP options are never cut through: they reach their reader as before.
+// alone. Frames that begin or end a connection (SYN, FIN, RST), fragments, tagged frames, those
+// with IP options, those too long for the other device's MTU, and those for this host or a group
+// are never cut through: they reach their reader as before.
 //
 // Whoever uses it says again and again how long it holds (hold_until): when that has passed,
 // because its process has gone, nothing is cut through any more. What is left then on the devices
@@ -14,7 +15,9 @@
 // At the moment when a flow is added, frames of it that already wait to be read are overtaken by
 // those behind them, once, and a frame between the two programs may come twice.
 //
-// Limits: `max_flows`; add() beyond it fails. Needs CAP_BPF and CAP_NET_ADMIN.
+// Limits: `max_flows`; add() beyond it fails. One CutThrough a device; devices that carry others
+// (a bridge's port, the parent of a macvlan) are refused. Needs CAP_BPF and CAP_NET_ADMIN to open,
+// CAP_NET_ADMIN later, and Linux 5.19 (earlier kernels ask for CAP_BPF at each change).
 // Thread rule: any thread; a flow's owner serialises what it says of that flow.
 #pragma once
 
@@ -44,7 +47,8 @@ struct CutUsage {
   Time last_use{};
 };
 
-/// Of all flows since open, by way.
+/// Of all flows since open, by way: what was handed to the other device. What that drops (its queue
+/// is full, it is down) is in its own statistics only.
 struct CutTotals {
   std::array<std::uint64_t, 2> frames{}, bytes{};
 };
@@ -60,8 +64,9 @@ class CutThrough {
   [[nodiscard]] virtual CutUsage usage(const CutFlow& flow) const = 0;
   [[nodiscard]] virtual CutTotals totals() const = 0;
 
-  /// Nothing is cut through after `until`; Time{}: nothing from now on.
-  virtual void hold_until(Time until) = 0;
+  /// Nothing is cut through after `until`; Time{}: nothing from now on. The error says why nothing
+  /// may be cut through at all any more; nothing is, then.
+  [[nodiscard]] virtual Outcome<void> hold_until(Time until) = 0;
   /// The socket program, for SO_ATTACH_BPF.
   [[nodiscard]] virtual int socket_program() const noexcept = 0;
 };

@@ -75,8 +75,8 @@ class Interface {
   /// later.
   [[nodiscard]] virtual bool signals_writable() const noexcept { return false; }
 
-  /// From now on leaves unread what `cut` forwards (cut_through.h), which must outlive the
-  /// interface; false when this kind of interface, or the kernel, cannot.
+  /// From now on leaves unread what `cut` forwards (cut_through.h); false when this kind of
+  /// interface, or the kernel, cannot.
   [[nodiscard]] virtual bool leave_to(const CutThrough& cut) {
     (void)cut;
     return false;

@@ -126,7 +126,8 @@ Packet PacketPool::clone(const Packet& packet) {
 }
 
 bool PacketPool::is_oversized(const Packet& packet) noexcept {
-  return class_of(kPacketHeadroom + packet.size()) < packet.buffer_->size_class;
+  return class_of(std::min(kPacketHeadroom + packet.size(), kMostOctets)) <
+         packet.buffer_->size_class;
 }
 
 }  // namespace vtl

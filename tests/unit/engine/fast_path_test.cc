@@ -52,6 +52,20 @@ TEST_F(FastPathTest, AHoldStopsTheKernelAtOnceUntilTheLastRelease) {
   EXPECT_TRUE(forwarding());
 }
 
+TEST_F(FastPathTest, WhenTheKernelsSideIsLostItIsGivenUpAndSaysWhy) {
+  ASSERT_TRUE(path_->take(flow(1)));
+  EXPECT_TRUE(path_->forwards());
+  kernel_->trouble = "taken away";
+  pass(1s);
+  EXPECT_FALSE(forwarding());
+  EXPECT_FALSE(path_->forwards());
+  EXPECT_EQ(path_->trouble(), "taken away");
+  EXPECT_FALSE(path_->take(flow(2)));
+  kernel_->trouble.clear();
+  pass(10s);
+  EXPECT_FALSE(forwarding()) << "for good: nobody knows what passed meanwhile";
+}
+
 TEST_F(FastPathTest, ItsEndStopsTheKernelAtOnce) {
   path_.reset();
   EXPECT_FALSE(forwarding());

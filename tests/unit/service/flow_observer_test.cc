@@ -45,10 +45,10 @@ class FlowObserverTest : public testing::Test {
     observer_.list_flows(out);
     return out;
   }
-  static TcpModel connection() {
+  static TcpModel connection(std::uint16_t port = 4000) {
     model::TcpEndSetup a;
     a.mac = wire::MacAddress({2, 0, 0, 0, 0, 1});
-    a.address = *wire::SocketAddress::parse("192.0.2.1:4000");
+    a.address = {wire::Ipv4Address(192, 0, 2, 1), wire::Port(port)};
     a.next = wire::SeqNum(0xffffff00);  // the streams cross zero
     auto b = a;
     b.mac = wire::MacAddress({2, 0, 0, 0, 0, 2});
@@ -242,6 +242,55 @@ TEST_F(CutThroughFlows, TheKernelsOctetsAreListedAndItsUseKeepsTheFlow) {
   clock_.advance(151min);
   observer_.observe(Direction::kOutbound, {}, clock_.now());
   EXPECT_TRUE(flows().empty());
+  EXPECT_TRUE(kernel_->flows.empty());
+}
+
+TEST_F(CutThroughFlows, ManyBusyFlowsOfTheKernelsOutliveTheIdleBound) {
+  constexpr std::uint16_t kFlows = 6;
+  for (std::uint16_t i = 0; i < kFlows; ++i) {
+    connection_ = connection(static_cast<std::uint16_t>(4000 + i));
+    handshake();
+    exchange(FlowObserver::kCutAfter);
+  }
+  ASSERT_EQ(kernel_->flows.size(), kFlows);
+  clock_.advance(151min);
+  for (auto& entry : kernel_->flows) entry.usage.last_use = clock_.now() - 1s;
+  for (int i = 0; i < 3; ++i) observer_.observe(Direction::kOutbound, {}, clock_.now());
+  EXPECT_EQ(kernel_->flows.size(), kFlows);
+  EXPECT_EQ(flows().size(), kFlows);
+}
+
+TEST_F(CutThroughFlows, AtTheBoundTheBusyFlowOfTheKernelsIsNotTheOldest) {
+  FlowObserver small({.max_flows = 2}, clock_);
+  small.use(path_);
+  const auto open = [&](std::uint16_t port, std::uint32_t frames) {
+    connection_ = connection(port);
+    std::array<std::uint8_t, 2048> frame;
+    for (std::uint32_t i = 0; i < frames; ++i) {
+      const auto from = i == 1 ? End::kB : End::kA;
+      const auto size = connection_.create(from, {.flags = i < 2 ? kSyn : wire::TcpFlags{}}, frame);
+      ASSERT_TRUE(size);
+      const Packet packet = pool_.copy_of(Bytes(frame).first(*size));
+      small.observe(from == End::kA ? Direction::kOutbound : Direction::kInbound,
+                    std::span(&packet, 1), clock_.now());
+    }
+  };
+  open(1, FlowObserver::kCutAfter + 3);
+  ASSERT_EQ(kernel_->flows.size(), 1U);
+  clock_.advance(5s);
+  open(2, 3);
+  clock_.advance(20s);
+  kernel_->flows.front().usage.last_use = clock_.now() - 1s;
+  small.observe(Direction::kOutbound, {}, clock_.now());
+  open(3, 3);
+  EXPECT_EQ(kernel_->flows.size(), 1U) << "the silent flow went, not the busy one";
+}
+
+TEST_F(CutThroughFlows, AFlowSeenFromOneSideOnlyIsKept) {
+  std::array<std::uint8_t, 2048> unseen;
+  ASSERT_TRUE(connection_.create(End::kA, {.flags = kSyn}, unseen));
+  ASSERT_TRUE(connection_.create(End::kB, {.flags = kSyn}, unseen));
+  exchange(2 * FlowObserver::kCutAfter);
   EXPECT_TRUE(kernel_->flows.empty());
 }
 

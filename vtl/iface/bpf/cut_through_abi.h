@@ -5,6 +5,8 @@
 
 #include <linux/types.h>
 
+#define VTL_CUT_WAYS 2
+
 /// One direction of a flow, as a frame of it arrives. Addresses and ports in network byte order; an
 /// IPv4 address is the first word, the others are 0.
 struct vtl_cut_key {
@@ -32,10 +34,9 @@ struct vtl_cut_way {
   __u64 bytes;
 };
 
-#define VTL_CUT_WAYS 2
-
 struct vtl_cut_state {
-  __u64 until;        ///< nanoseconds of CLOCK_MONOTONIC: later, nothing is cut through
-  __u32 host_frames;  ///< the sockets read frames to the host's own MAC too
+  __u64 until;                  ///< nanoseconds of CLOCK_MONOTONIC: later, nothing is cut through
+  __u32 longest[VTL_CUT_WAYS];  ///< octets of a frame that the target's MTU admits, by way
+  __u32 host_frames;            ///< the sockets read frames to the host's own MAC too
   __u32 reserved;
 };

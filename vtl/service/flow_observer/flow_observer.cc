@@ -11,6 +11,7 @@ namespace vtl::service {
 namespace {
 
 constexpr std::size_t kExpiredPerBatch = 4;
+constexpr Duration kLookAgain = 10s;  // at a flow of the kernel's that may be evicted
 
 std::size_t index(engine::Direction d) {
   return static_cast<std::size_t>(d);
@@ -42,8 +43,7 @@ std::string describe_state(const model::TcpModel& tcp, model::End guest) {
 
 void FlowObserver::observe(engine::Direction direction, std::span<const Packet> frames, Time now) {
   for (const auto& packet : frames) observe_one(direction, packet, frames.size() == 1, now);
-  look_at_oldest(now);
-  flows_.expire(now, options_.idle, kExpiredPerBatch);
+  expire(now);
 }
 
 void FlowObserver::observe_one(engine::Direction direction, const Packet& packet, bool alone,
@@ -64,6 +64,7 @@ void FlowObserver::observe_one(engine::Direction direction, const Packet& packet
   }
   if (!flow.cut) follow(flow, direction, packet, now);
   flow.octets[index(direction)] += payload_size(layout);
+  flow.seen[index(direction)] = true;
   if (path_ == nullptr || flow.cut) return;
   if (++flow.frames >= (alone ? kCutAfter : kCutAnyway)) {
     flow.frames = 0;
@@ -73,7 +74,7 @@ void FlowObserver::observe_one(engine::Direction direction, const Packet& packet
 
 void FlowObserver::offer(Flow& flow, engine::Direction direction, const Packet& packet,
                          const wire::FlowKey& key) {
-  if (key.vlan != 0 || packet.layout().vlan_tags != 0) return;
+  if (packet.layout().vlan_tags != 0 || !flow.seen[0] || !flow.seen[1]) return;
   if (flow.model) {
     for (const auto end : {model::End::kA, model::End::kB}) {
       if (flow.model->state(end) != model::TcpState::kEstablished) return;
@@ -83,6 +84,7 @@ void FlowObserver::offer(Flow& flow, engine::Direction direction, const Packet& 
   }
   const auto to = wire::MacAddress::load(packet.bytes(), 0);
   const auto from = wire::MacAddress::load(packet.bytes(), wire::MacAddress::kSize);
+  if (to.is_multicast() || from.is_multicast()) return;
   const bool outbound = direction == engine::Direction::kOutbound;
   const iface::CutFlow cut{
       .key = outbound ? key : key.reversed(), .a = outbound ? from : to, .b = outbound ? to : from};
@@ -103,12 +105,30 @@ void FlowObserver::give_back(Flow& flow) {
   flow.frames = 0;
 }
 
-// A flow that only the kernel sees is not idle for that.
-void FlowObserver::look_at_oldest(Time now) {
-  auto* const oldest = flows_.oldest();
-  if (oldest == nullptr || !oldest->value.cut || now - oldest->used <= options_.idle) return;
-  const Time last = path_->usage(*oldest->value.cut).last_use;
-  if (now - last <= options_.idle) (void)flows_.find(oldest->key, now);
+// A flow that only the kernel sees is not idle for that: before it goes, and before a full table
+// would take it for the oldest, the kernel is asked. Datagrams have no end that would bring the
+// flow back, so silence does.
+void FlowObserver::expire(Time now) {
+  for (std::size_t i = 0; i < kExpiredPerBatch; ++i) {
+    auto* const oldest = flows_.oldest();
+    if (oldest == nullptr) return;
+    Flow& flow = oldest->value;
+    const bool full = flows_.size() == flows_.capacity();
+    if (!flow.cut) {
+      if (now - oldest->used <= options_.idle) return;
+      flows_.expire(oldest);
+      continue;
+    }
+    if (now - oldest->used <= (full ? kLookAgain : options_.udp_listed)) return;
+    const Duration silent = now - path_->usage(*flow.cut).last_use;
+    if (silent > options_.idle) {
+      flows_.expire(oldest);
+      continue;
+    }
+    if (!flow.model && silent > options_.udp_listed) give_back(flow);
+    if (full && silent > kLookAgain) return;
+    (void)flows_.find(oldest->key, now);
+  }
 }
 
 FlowObserver::Flow FlowObserver::begin(engine::Direction direction, const Packet& packet,
@@ -186,7 +206,7 @@ std::optional<engine::FlowInfo> FlowObserver::describe(const Table::Entry& entry
   info.bytes_in = octets(engine::Direction::kInbound);
   info.rtt_network = flow.rtt[index(engine::Direction::kOutbound)];
   info.rtt_guest = flow.rtt[index(engine::Direction::kInbound)];
-  info.transform = flow.cut ? "no (cut through)" : "no (bridged)";
+  info.transform = flow.cut && path_->forwards() ? "no (cut through)" : "no (bridged)";
   info.age = now - flow.began;
   return info;
 }

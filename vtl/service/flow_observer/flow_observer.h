@@ -76,6 +76,7 @@ class FlowObserver final : public engine::Observer {
     std::array<Timed, 2> timed{};                  // by the direction of the segment
     std::array<std::optional<Duration>, 2> rtt{};  // by the same: to the side it goes to
     std::uint32_t frames = 0;                      // since it was last offered to the kernel
+    std::array<bool, 2> seen{};                    // frames of it, by direction
     std::optional<iface::CutFlow> cut;             // the kernel forwards it
   };
   using Table = engine::FlowTable<Flow>;
@@ -88,7 +89,7 @@ class FlowObserver final : public engine::Observer {
   void offer(Flow& flow, engine::Direction direction, const Packet& packet,
              const wire::FlowKey& key);
   void give_back(Flow& flow);
-  void look_at_oldest(Time now);
+  void expire(Time now);
   [[nodiscard]] std::optional<engine::FlowInfo> describe(const Table::Entry& entry, Time now) const;
 
   const FlowObserverOptions options_;
