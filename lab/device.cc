@@ -50,14 +50,13 @@ class DeviceControl {
 template <class Head>
 class EthtoolBuffer {
  public:
-  explicit EthtoolBuffer(std::size_t tail)
-      : words_((sizeof(Head) + tail + 7) / 8), head_(new(words_.data()) Head{}) {}
-  Head* operator->() { return head_; }
-  Head* get() { return head_; }
+  explicit EthtoolBuffer(std::size_t tail) : words_((sizeof(Head) + tail + 7) / 8) {}
+  Head* operator->() { return get(); }
+  // The kernel's structures are plain words, and all of them are zero here.
+  Head* get() { return reinterpret_cast<Head*>(words_.data()); }
 
  private:
   std::vector<std::uint64_t> words_;
-  Head* head_;
 };
 
 Outcome<std::vector<std::string>> feature_names(const std::string& device) {

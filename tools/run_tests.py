@@ -2,12 +2,14 @@
 """Builds and runs the tests: what `./dev test` does.
 
 Presets and what each runs:
-  dev   every suite, and lint
+  dev   every suite, and lint; in a whole run without those that asan runs the same way (unit,
+        script, property, fuzz)
   asan  unit, script, property, fuzz, netns (AddressSanitizer and UndefinedBehaviorSanitizer; the
-        netns suite then drives the sanitised vtl program too)
+        netns suite then drives the sanitised vtl program too, and takes less of the same)
   tsan  the unit tests of engine and transport, where the threads are
 
-A sanitised build makes only the programs that it runs. Every googletest case counts as one test,
+A build makes the programs that are run, and in dev everything else that is no test. While the tests
+of one preset run, the next preset is built at low priority. Every googletest case counts as one test,
 any other test program as one. The last line says how it went, build/test-summary.json in detail:
   {"passed": N, "failed": N, "skipped": N, "seconds": S,
    "suites": [{"preset": P, "suite": S, "passed": N, "failed": N, "skipped": N, "seconds": S}],
@@ -17,6 +19,7 @@ Exit status 0 only when nothing failed and everything was built.
 
 import argparse
 import collections
+import concurrent.futures
 import json
 import os
 import pathlib
@@ -36,9 +39,13 @@ ENVIRONMENT = {
                     f"suppressions={ROOT}/tests/tsan.supp",
 }
 Plan = collections.namedtuple("Plan", "preset suites only parallel")
+# What dev builds beside tests, so that nothing rots unbuilt.
+PROGRAMS = {"vtl_program_vtl", "lab", "inject_data", "vtl-demo", "vtl-bench", "vtl-raw-udt",
+            "stream_rate", "micro_packet", "micro_endpoint"}
+SAME_IN_ASAN = ["unit", "script", "property", "fuzz"]
 PLANS = [
     Plan("dev", SUITES, None, 2),
-    Plan("asan", ["unit", "script", "property", "fuzz", "netns"], None, 2),
+    Plan("asan", [*SAME_IN_ASAN, "netns"], None, 2),
     Plan("tsan", ["unit"], re.compile(r"unit_(engine|transport)$"), 2),
 ]
 
@@ -116,20 +123,45 @@ def namespace_wrapper():
     return wrapper if probe.returncode == 0 else None
 
 
+def known_targets(preset):
+    listing = run(["ninja", "-C", f"build/{preset}", "-t", "targets", "all"],
+                  check=True, capture_output=True, text=True).stdout
+    return set(re.findall(r"^(\S+): phony$", listing, re.MULTILINE))
+
+
+def targets_for(plan, chosen):
+    """The programs of the `chosen` tests; in dev also the product, the lab and the experiments."""
+    # A fuzz target's test is called fuzz_X, the program that replays it replay_X.
+    programs = {re.sub("^fuzz_", "replay_", name) for name, _ in chosen}
+    if any(suite == "netns" for _, suite in chosen):
+        programs.add("vtl_program_vtl")
+    if plan.preset == "dev":
+        programs |= PROGRAMS
+    return sorted(programs & known_targets(plan.preset))
+
+
 def build(plan, chosen):
-    """Builds what `chosen` tests need; in dev everything, so that nothing rots unbuilt."""
-    targets = []
-    if plan.preset != "dev":
-        listing = run(["ninja", "-C", f"build/{plan.preset}", "-t", "targets", "all"],
-                      check=True, capture_output=True, text=True).stdout
-        # A fuzz target's test is called fuzz_X, the program that replays it replay_X.
-        programs = {name.replace("fuzz_", "replay_", 1) for name, _ in chosen}
-        targets = sorted(name for name in programs if f"\n{name}: phony" in listing)
-        if any(suite == "netns" for _, suite in chosen):
-            targets.append("vtl_program_vtl")
-    say(f"{plan.preset}: building " + (f"{len(targets)} targets" if targets else "everything"))
-    command = ["cmake", "--build", f"build/{plan.preset}", "-j", os.cpu_count()]
-    return run(command + (["--target", *targets] if targets else [])).returncode == 0
+    """Builds what `chosen` tests need; tells how far it is, and all that was said if it fails."""
+    targets = targets_for(plan, chosen)
+    say(f"{plan.preset}: building {len(targets)} targets; all that is said: "
+        f"build/{plan.preset}/build.log")
+    log = ROOT / "build" / plan.preset / "build.log"
+    with open(log, "w") as out:
+        ninja = subprocess.Popen(["nice", "-n", "10", "ninja", "-C", f"build/{plan.preset}", "-k", "0",
+                                  "-j", str(os.cpu_count()), *targets],
+                                 cwd=ROOT, stdout=out, stderr=subprocess.STDOUT)
+        while True:
+            try:
+                ninja.wait(timeout=30)
+                break
+            except subprocess.TimeoutExpired:
+                steps = re.findall(r"^\[(\d+/\d+)\]", log.read_text(errors="replace"), re.MULTILINE)
+                print(f"-- {plan.preset}: step {steps[-1] if steps else '0'}", flush=True)
+    if ninja.returncode != 0:
+        failures = re.findall(r"^FAILED:.*?(?=^\[\d+/\d+\]|\Z)", log.read_text(errors="replace"),
+                              re.MULTILINE | re.DOTALL)
+        print("\n".join(failures) or log.read_text(errors="replace"), file=sys.stderr, flush=True)
+    return ninja.returncode == 0
 
 
 def configure(preset):
@@ -178,33 +210,46 @@ def collect(plan, chosen, junit, reports, tally):
             tally.add(plan.preset, suite, f"{name} ({status})", "failed")
 
 
-def run_plan(plan, suites, wrapper, tally):
-    """One preset: configure, build, run."""
+Built = collections.namedtuple("Built", "plan suites chosen ok seconds problem")
+
+
+def prepare(plan, suites):
+    """Configures and builds one preset."""
+    started = time.monotonic()
     if not configure(plan.preset):
-        tally.add(plan.preset, "build", "cmake --preset " + plan.preset, "failed")
-        return
+        return Built(plan, suites, [], False, 0, "cmake --preset " + plan.preset)
     chosen = [test for test in tests_of(plan.preset)
               if test[1] in suites and (plan.only is None or plan.only.match(test[0]))]
-    if not chosen and plan.preset != "dev":
-        return
-    started = time.monotonic()
-    built = build(plan, chosen)
-    tally.row(plan.preset, "build")["seconds"] = time.monotonic() - started
-    tally.add(plan.preset, "build", "build of preset " + plan.preset,
-              "passed" if built else "failed")
-    if not built or not chosen:
+    ok = build(plan, chosen)
+    return Built(plan, suites, chosen, ok, time.monotonic() - started,
+                 "build of preset " + plan.preset)
+
+
+def run_built(built, wrapper, tally):
+    """Runs what prepare() has built."""
+    plan, chosen = built.plan, built.chosen
+    tally.row(plan.preset, "build")["seconds"] = built.seconds
+    tally.add(plan.preset, "build", built.problem, "passed" if built.ok else "failed")
+    if not built.ok or not chosen:
         return
     reports = ROOT / "build" / plan.preset / "test-reports"
     shutil.rmtree(reports, ignore_errors=True)
     reports.mkdir(parents=True)
     junit = reports / "ctest-junit.xml"
-    say(f"{plan.preset}: running {len(chosen)} test programs ({' '.join(suites)})")
+    say(f"{plan.preset}: running {len(chosen)} test programs ({' '.join(built.suites)})")
     names = "^(" + "|".join(re.escape(name) for name, _ in chosen) + ")$"
     command = wrapper + ["ctest", "--test-dir", f"build/{plan.preset}", "--output-on-failure",
                          "-j", plan.parallel, "-R", names, "--output-junit", junit]
     run(command, env={**os.environ, **ENVIRONMENT, "GTEST_OUTPUT": f"xml:{reports}/",
                       "GTEST_BRIEF": "1"})
     collect(plan, chosen, junit, reports, tally)
+
+
+def run_plans(work, wrapper, tally):
+    """Runs the tests of each preset while the next one is built."""
+    with concurrent.futures.ThreadPoolExecutor(max_workers=1) as builder:
+        for built in [builder.submit(prepare, plan, suites) for plan, suites in work]:
+            run_built(built.result(), wrapper, tally)
 
 
 def run_lint(tally):
@@ -244,10 +289,14 @@ def main():
     tally = Tally()
     if "lint" in wanted and only in (None, "dev"):
         run_lint(tally)
+    whole = not arguments.suite and only is None
+    work = []
     for plan in PLANS:
-        suites = [suite for suite in plan.suites if suite in wanted]
+        suites = [suite for suite in plan.suites if suite in wanted
+                  and not (whole and plan.preset == "dev" and suite in SAME_IN_ASAN)]
         if suites and only in (None, plan.preset):
-            run_plan(plan, suites, wrapper or [], tally)
+            work.append((plan, suites))
+    run_plans(work, wrapper or [], tally)
     return tally.finish()
 
 
