@@ -155,7 +155,7 @@ TEST_F(LinkTest, FullyConsumedBatchGoesNoFurther) {
 }
 
 TEST_F(LinkTest, ServicesThatAnswerEachOtherDoNotHoldTheWorker) {
-  const auto echo = [this](ServiceContext& c, Direction d, Batch& batch) {
+  const auto echo = [](ServiceContext& c, Direction d, Batch& batch) {
     for (auto& p : batch) c.emit(opposite(d), std::move(p));
   };
   add().on_process = echo;
