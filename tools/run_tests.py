@@ -38,10 +38,13 @@ ENVIRONMENT = {
     "TSAN_OPTIONS": "halt_on_error=1:second_deadlock_stack=1:"
                     f"suppressions={ROOT}/tests/tsan.supp",
 }
+SYMBOLIZER = shutil.which("llvm-symbolizer-19") or shutil.which("llvm-symbolizer")
+if SYMBOLIZER:  # else the sanitizers tell addresses
+    ENVIRONMENT["ASAN_SYMBOLIZER_PATH"] = SYMBOLIZER
 Plan = collections.namedtuple("Plan", "preset suites only parallel")
 # What dev builds beside tests, so that nothing rots unbuilt.
 PROGRAMS = {"vtl_program_vtl", "lab", "inject_data", "vtl-demo", "vtl-bench", "vtl-raw-udt",
-            "stream_rate", "micro_packet", "micro_endpoint"}
+            "stream_rate", "micro_packet", "micro_endpoint", "wire_interop"}
 SAME_IN_ASAN = ["unit", "script", "property", "fuzz"]
 PLANS = [
     Plan("dev", SUITES, None, 2),

@@ -134,7 +134,8 @@ class TestReactor final : public Reactor {
       [[maybe_unused]] const auto n = ::read(wake_, &count, sizeof count);
       return;
     }
-    const auto at = watches_.find(event.data.u64);
+    const std::uint64_t id = event.data.u64;  // the structure is packed: no reference into it
+    const auto at = watches_.find(id);
     if (at == watches_.end()) return;  // ended earlier in this turn
     std::uint8_t bits = 0;
     if ((event.events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0) bits |= 1;
