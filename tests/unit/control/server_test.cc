@@ -261,8 +261,7 @@ TEST_F(ControlServer, WithoutDescriptorsClientsWaitAndAreAnsweredLater) {
     ASSERT_EQ(connect(client.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)),
               0);
     const auto give_up = std::chrono::steady_clock::now() + 30s;
-    while (lines == 0 && std::chrono::steady_clock::now() < give_up)
-      std::this_thread::yield();
+    while (lines == 0 && std::chrono::steady_clock::now() < give_up) std::this_thread::yield();
   }
   EXPECT_EQ(lines, 1);
   const std::string question = "{\"command\":\"status\"}\n";
