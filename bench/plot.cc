@@ -95,7 +95,9 @@ std::string gnuplot_script(const Plot& plot, PlotFormat format, const std::files
   out += fmt::format("set multiplot layout 1,{} title {} noenhanced\n", columns,
                      in_quotes(plot.title));
   out += "set border 3\nset tics nomirror out\nset grid ytics lc rgb '#dddddd'\n";
-  out += "set key below horizontal noenhanced\nset offsets graph 0.03, 0.03, 0, 0\n";
+  out +=
+      "set key below horizontal noenhanced\nset autoscale xfix\nset offsets graph 0.03, 0.03, 0, "
+      "0\n";
   out += fmt::format("set xlabel {} noenhanced\nset ylabel {} noenhanced\n",
                      in_quotes(plot.x_label), in_quotes(plot.y_label));
   out += fmt::format("set yrange [0:{}]\n", highest(plot) * 1.08);
