@@ -7,6 +7,7 @@
 #include "tests/support/gateway_world.h"
 #include "vtl/wire/ethernet.h"
 #include "vtl/wire/ip_network.h"
+#include "vtl/wire/ipv4.h"
 
 namespace vtl::test {
 namespace {
@@ -75,6 +76,30 @@ class TwoGuests : public testing::Test {
     arp.emit(batch.front().mutable_bytes().subspan(header.size()));
     gateways_[i]->process(Direction::kOutbound, batch);
     reactor_.run_tasks();
+  }
+  /// The host `ip` sends a packet, which passes gateway `i` in `direction`.
+  void pass(std::size_t i, Direction direction, const wire::Ipv4Address& from,
+            const wire::Ipv4Address& to) {
+    wire::EthernetFields header;
+    header.source = kClientMac;
+    header.destination = kServerMac;
+    header.ether_type = wire::EtherType::kIpv4;
+    wire::Ipv4Fields ip;
+    ip.source = from;
+    ip.destination = to;
+    ip.protocol = wire::IpProtocol::kEsp;
+    Batch batch;
+    batch.push_back(pool_.allocate(header.size() + ip.size()));
+    header.emit(batch.front().mutable_bytes());
+    ip.emit(batch.front().mutable_bytes().subspan(header.size()));
+    gateways_[i]->process(direction, batch);
+    reactor_.run_tasks();
+  }
+  void wait(Duration by) {
+    bool over = false;
+    Timer timer([&over] { over = true; });
+    reactor_.timers().arm(timer, reactor_.now() + by);
+    ASSERT_TRUE(reactor_.run_until([&over] { return over; }, by + 1s));
   }
   [[nodiscard]] double accepted(std::size_t i, std::string_view name = "half_open") const {
     std::vector<engine::ServiceMetric> metrics;
@@ -152,6 +177,63 @@ TEST_F(TwoGuests, WithoutNetworksAndWithoutAWordBothGuestsAreAsked) {
   open("10.0.0.3");
   EXPECT_TRUE(reactor_.run_until([&] { return opener_.refused.has_value(); }, 10s));
   EXPECT_EQ(opener_.refused, transport::StreamError::kHostUnreachable);
+}
+
+TEST_F(TwoGuests, AFrameForAHostDoesNotTellThatTheHostIsThere) {
+  start({}, {});
+  const wire::Ipv4Address far(203, 0, 113, 9);
+  pass(0, Direction::kInbound, far, wire::Ipv4Address(10, 0, 0, 2));  // flooded to every guest
+  hear(1, wire::Ipv4Address(10, 0, 0, 2));
+  open("10.0.0.2");
+  EXPECT_EQ(accepted(0), 0);
+  EXPECT_EQ(accepted(1), 1);
+
+  for (const std::size_t i : {0, 1})
+    pass(i, Direction::kInbound, far, wire::Ipv4Address(10, 0, 0, 3));
+  sent_to_guest(0);
+  sent_to_guest(1);
+  open("10.0.0.3");
+  EXPECT_EQ(sent_to_guest(0), 1U) << "it is asked for";
+  EXPECT_EQ(sent_to_guest(1), 1U);
+  pass(0, Direction::kInbound, far, wire::Ipv4Address(10, 0, 0, 3));
+  EXPECT_EQ(accepted(0), 0);
+  hear(1, wire::Ipv4Address(10, 0, 0, 3));
+  EXPECT_EQ(accepted(0), 0);
+  EXPECT_EQ(accepted(1), 2);
+
+  open("10.0.0.4");
+  pass(0, Direction::kInbound, far, wire::Ipv4Address(10, 0, 0, 4));  // seen while it is asked for
+  EXPECT_EQ(accepted(0), 0);
+  hear(1, wire::Ipv4Address(10, 0, 0, 4));
+  EXPECT_EQ(accepted(0), 0);
+  EXPECT_EQ(accepted(1), 3);
+}
+
+TEST_F(TwoGuests, AHostThatMovedIsFoundWhereItIsOnceItsOldPlaceIsForgotten) {
+  start({}, {});
+  const wire::Ipv4Address far(203, 0, 113, 9);
+  const wire::Ipv4Address host(10, 0, 0, 2);
+  hear(0, host);
+  for (int minute = 0; minute < 25; ++minute) {
+    wait(1min);
+    pass(0, Direction::kInbound, far, host);
+    if (minute > 10) pass(1, Direction::kOutbound, host, far);
+  }
+  open("10.0.0.2");
+  EXPECT_EQ(accepted(0), 0);
+  EXPECT_EQ(accepted(1), 1);
+}
+
+TEST_F(TwoGuests, AHostThatGoesOnSpeakingIsNotForgotten) {
+  start({}, {});
+  for (int minute = 0; minute < 60; ++minute) {
+    pass(1, Direction::kOutbound, wire::Ipv4Address(10, 0, 0, 2),
+         wire::Ipv4Address(203, 0, 113, 5));
+    wait(1min);
+  }
+  open("10.0.0.2");
+  EXPECT_EQ(accepted(1), 1);
+  EXPECT_EQ(sent_to_guest(0), 0U) << "nobody is asked";
 }
 
 TEST_F(TwoGuests, AnOpenerThatGivesUpOrAGatewayThatEndsDuringTheSearchHarmsNobody) {

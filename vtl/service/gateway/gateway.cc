@@ -217,15 +217,15 @@ void Gateway::take_syn(const wire::FlowKey& key, Packet packet) {
 }
 
 bool Gateway::knows_server(const Preface& preface) {
-  return guest_side_->find(preface.key.destination.address, preface.key.vlan).has_value();
+  return guest_side_->was_heard(preface.key.destination.address, preface.key.vlan);
 }
 
 void Gateway::find_server(const Preface& preface, std::function<void(bool found)> answer) {
-  guest_side_->resolve(options_.guest_next_hop.value_or(preface.key.destination.address),
-                       preface.key.vlan, preface.client_mac,
-                       [answer = std::move(answer)](const std::optional<wire::MacAddress>& mac) {
-                         answer(mac.has_value());
-                       });
+  guest_side_->resolve_heard(
+      preface.key.destination.address, preface.key.vlan, preface.client_mac,
+      [answer = std::move(answer)](const std::optional<wire::MacAddress>& mac) {
+        answer(mac.has_value());
+      });
 }
 
 void Gateway::refused_stream(bool bad_preface) noexcept {

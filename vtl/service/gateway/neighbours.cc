@@ -14,6 +14,10 @@ namespace vtl::service {
 namespace {
 
 constexpr Duration kAge = 10min;  // two of these without use and an address is asked for again
+// A host that speaks on is noted, and told of, again after this. The last source is looked at anew
+// only every kAge, so the two together bound how old a note gets.
+constexpr Duration kHeardAgain = kAge / 2;
+static_assert(kHeardAgain + kAge < Neighbours::kHeardFor);
 
 wire::IpAddress source_of(Bytes frame, const Layout& layout) {
   if (layout.network == NetworkKind::kIpv4) {
@@ -116,12 +120,12 @@ void NeighbourExchange::leave(Neighbours& member) {
 }
 
 void NeighbourExchange::tell(const Neighbours& from, const wire::IpAddress& address,
-                             std::uint16_t vlan, const wire::MacAddress& mac) {
+                             std::uint16_t vlan, const wire::MacAddress& mac, bool from_host) {
   const std::scoped_lock lock(mutex_);
   for (const Member& m : members_) {
     if (m.neighbours == &from || m.neighbours->toward() != from.toward()) continue;
-    m.reactor->post([neighbours = m.neighbours, alive = m.alive, address, vlan, mac] {
-      if (!alive.expired()) neighbours->hear(address, vlan, mac);
+    m.reactor->post([neighbours = m.neighbours, alive = m.alive, address, vlan, mac, from_host] {
+      if (!alive.expired()) neighbours->hear(address, vlan, mac, from_host);
     });
   }
 }
@@ -142,10 +146,10 @@ Neighbours::~Neighbours() {
 }
 
 void Neighbours::hear(const wire::IpAddress& address, std::uint16_t vlan,
-                      const wire::MacAddress& mac) {
+                      const wire::MacAddress& mac, bool from_host) {
   const Key key{address, vlan};
-  known_.put(key, mac);
-  if (questions_.contains(key)) close(key, mac);
+  if (!from_host && known_.use(key) != nullptr) return;
+  put(key, mac, from_host);
 }
 
 void Neighbours::learn_source(const Packet& packet) {
@@ -169,7 +173,7 @@ void Neighbours::learn_source(const Packet& packet) {
   if (mac.is_multicast() || mac.is_zero() || !is_host(key.address)) return;
   last_source_ = key;
   last_source_mac_ = mac;
-  learn(key, mac);
+  learn(key, mac, true);
   if (layout.transport == TransportKind::kIcmpv6) learn_advertised(frame, layout);
 }
 
@@ -179,7 +183,7 @@ void Neighbours::learn_advertised(Bytes frame, const Layout& layout) {
       frame.subspan(layout.transport_offset, layout.end - layout.transport_offset));
   if (!message || !message->is_advertisement() || !is_host(message->target())) return;
   learn({message->target(), layout.vlan},
-        wire::MacAddress::load(frame, wire::EthernetView::kSourceOffset));
+        wire::MacAddress::load(frame, wire::EthernetView::kSourceOffset), true);
 }
 
 void Neighbours::learn_destination(const Packet& packet) {
@@ -193,22 +197,33 @@ void Neighbours::learn_destination(const Packet& packet) {
   last_destination_ = key;
   last_destination_mac_ = mac;
   // What the host itself says of its address counts more than where others send.
-  if (known_.use(key) == nullptr) learn(key, mac);
+  if (known_.use(key) == nullptr) learn(key, mac, false);
 }
 
-void Neighbours::learn(const Key& key, const wire::MacAddress& mac) {
-  const wire::MacAddress* before = known_.use(key);
-  if (before == nullptr || *before != mac) {
-    known_.put(key, mac);
-    if (exchange_ != nullptr) exchange_->tell(*this, key.address, key.vlan, mac);
-  }
-  if (!questions_.empty() && questions_.contains(key)) close(key, mac);
+void Neighbours::learn(const Key& key, const wire::MacAddress& mac, bool from_host) {
+  const Known* before = known_.use(key);
+  const bool told = before != nullptr && before->mac == mac && before->heard &&
+                    context_.reactor().now() - *before->heard < kHeardAgain;
+  if (told) return;
+  if (exchange_ != nullptr) exchange_->tell(*this, key.address, key.vlan, mac, from_host);
+  put(key, mac, from_host);
+}
+
+void Neighbours::put(const Key& key, const wire::MacAddress& mac, bool from_host) {
+  known_.put(key, {mac, from_host ? std::optional(context_.reactor().now()) : std::nullopt});
+  // A frame for the host does not tell that it is there, which is what was asked.
+  if (from_host && !questions_.empty() && questions_.contains(key)) close(key, mac);
 }
 
 std::optional<wire::MacAddress> Neighbours::find(const wire::IpAddress& address,
                                                  std::uint16_t vlan) {
-  const wire::MacAddress* mac = known_.use({address, vlan});
-  return mac != nullptr ? std::optional(*mac) : std::nullopt;
+  const Known* known = known_.use({address, vlan});
+  return known != nullptr ? std::optional(known->mac) : std::nullopt;
+}
+
+bool Neighbours::was_heard(const wire::IpAddress& address, std::uint16_t vlan) {
+  const Known* known = known_.use({address, vlan});
+  return known != nullptr && known->heard && context_.reactor().now() - *known->heard < kHeardFor;
 }
 
 void Neighbours::resolve(const wire::IpAddress& address, std::uint16_t vlan,
@@ -217,7 +232,19 @@ void Neighbours::resolve(const wire::IpAddress& address, std::uint16_t vlan,
     answer(mac);
     return;
   }
-  const Key key{address, vlan};
+  ask_for({address, vlan}, played, std::move(answer));
+}
+
+void Neighbours::resolve_heard(const wire::IpAddress& address, std::uint16_t vlan,
+                               const wire::MacAddress& played, Answer answer) {
+  if (was_heard(address, vlan)) {
+    answer(find(address, vlan));
+    return;
+  }
+  ask_for({address, vlan}, played, std::move(answer));
+}
+
+void Neighbours::ask_for(const Key& key, const wire::MacAddress& played, Answer answer) {
   if (const auto it = questions_.find(key); it != questions_.end()) {
     if (it->second->waiting.size() >= kMaxPending) {
       answer(std::nullopt);
@@ -226,7 +253,7 @@ void Neighbours::resolve(const wire::IpAddress& address, std::uint16_t vlan,
     }
     return;
   }
-  if (questions_.size() >= kMaxPending || !is_host(address)) {
+  if (questions_.size() >= kMaxPending || !is_host(key.address)) {
     answer(std::nullopt);
     return;
   }

@@ -2,7 +2,7 @@
 //
 // Theory of operation. The stream's preface says where the client wants to go. In this order:
 //   1. the gateway whose `guest_networks` hold that address, the longest prefix first;
-//   2. of the gateways without `guest_networks`: the one whose guest side has shown the address;
+//   2. of the gateways without `guest_networks`: the one on whose guest side the host was heard;
 //   3. all of those are asked to look for it (ARP, neighbour discovery), and the first whose guest
 //      side answers gets the stream.
 // Nobody: the opener is told that the network cannot be reached; nobody answers: the host.
@@ -30,9 +30,9 @@ class StreamTaker {
  public:
   virtual ~StreamTaker() = default;
   [[nodiscard]] virtual const std::vector<wire::IpNetwork>& guest_networks() const noexcept = 0;
-  /// The guest side has shown where the server of this connection is.
+  /// The server of this connection was heard on the guest side; frames for it do not count.
   [[nodiscard]] virtual bool knows_server(const Preface& preface) = 0;
-  /// Looks for the server, or the router to it; answers now or later, or never once destroyed.
+  /// Looks for the server on the guest side; answers now or later, or never once destroyed.
   virtual void find_server(const Preface& preface, std::function<void(bool found)> answer) = 0;
   virtual void take_stream(std::unique_ptr<transport::IncomingStream> incoming,
                            const Preface& preface) = 0;
