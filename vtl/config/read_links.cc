@@ -17,6 +17,11 @@ struct Taken {
   std::map<std::string, Mark> names, guests, networks;
   std::map<std::pair<std::string, std::string>, Mark> gateway_peers;       // by peer and link
   std::map<std::pair<std::string, wire::IpNetwork>, Mark> guest_networks;  // by peer and network
+  struct Searching {
+    Mark mark;
+    bool by_router;
+  };
+  std::map<std::string, Searching> searching;  // gateways without networks, by peer
 };
 
 template <class Name>
@@ -67,6 +72,18 @@ void claim_streams(const service::GatewayOptions& gateway, const LinkConfig& lin
                       to_string(network), gateway.peer),
           diagnostics);
   }
+  if (!gateway.guest_networks.empty()) return;
+  const bool by_router = gateway.guest_next_hop.has_value();
+  const auto [it, alone] = taken.searching.emplace(gateway.peer, Taken::Searching{mark, by_router});
+  if (alone) return;
+  it->second.by_router |= by_router;
+  if (!it->second.by_router) return;
+  diagnostics.add(
+      mark, fmt::format("of several gateways of peer '{}' without 'guest_networks' none can have a "
+                        "'guest_next_hop': whom the streams are for is found out on the guest "
+                        "sides, and every address is behind a router; give the gateway with the "
+                        "router its 'guest_networks' (line {})",
+                        gateway.peer, it->second.mark.line));
 }
 
 void read_services(Section& section, LinkConfig& link, const Names& names, Taken& taken) {

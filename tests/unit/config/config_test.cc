@@ -297,6 +297,14 @@ std::vector<Case> cases() {
        "2001:db8::7/128 is behind another gateway of peer 'siteb' already; a stream from the peer "
        "could be for either: give each guest networks of its own, single addresses if need be "
        "(line 6)"},
+      {"RouterOfOneOfTwoThatSearch",
+       {.links = "[{ name: a, guest: vm1, network: none, services: [gateway: { peer: siteb, "
+                 "guest_next_hop: 192.0.2.1 }] }, { name: b, guest: uplink, network: none, "
+                 "services: [gateway: { peer: siteb }] }]"},
+       "f.yaml:6:166: of several gateways of peer 'siteb' without 'guest_networks' none can have a "
+       "'guest_next_hop': whom the streams are for is found out on the guest sides, and every "
+       "address is behind a router; give the gateway with the router its 'guest_networks' (line "
+       "6)"},
       {"NetworkWithHostBits",
        {.links = service("gateway: { peer: siteb, guest_networks: [192.0.2.7/24] }")},
        "'guest_networks' in service 'gateway' of link 'vm1': 192.0.2.7/24 has bits beyond its "

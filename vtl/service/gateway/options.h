@@ -33,7 +33,8 @@ struct GatewayOptions {
   std::vector<wire::IpNetwork> guest_networks;
 
   /// Routers on the two sides, for addresses that no frame has told about yet: where to send what
-  /// is for a host that is not on the segment.
+  /// is for a host that is not on the segment. `guest_next_hop` needs `guest_networks` where
+  /// several gateways of the peer have none.
   std::optional<wire::IpAddress> guest_next_hop;
   std::optional<wire::IpAddress> network_next_hop;
 
