@@ -146,13 +146,17 @@ void add_peers(Exposition& out, const engine::Status& status) {
     counter("vtl_peer_memory_refused_total", "Streams refused because the peer's memory was spent.",
             peer.memory_refused);
     if (!peer.rate) continue;
-    counter("vtl_peer_udt_packets_sent_total", "Data packets sent from the peer's UDT port.",
+    counter("vtl_peer_udt_packets_sent_total",
+            "Data packets sent from the UDT port; the port's, told for each peer on it.",
             peer.rate->packets_sent);
-    counter("vtl_peer_udt_packets_lost_total", "Data packets reported lost.",
+    counter("vtl_peer_udt_packets_lost_total",
+            "Data packets reported lost; the port's, told for each peer on it.",
             peer.rate->packets_lost);
-    counter("vtl_peer_udt_reductions_total", "Times that loss made the rate control slower.",
+    counter("vtl_peer_udt_reductions_total",
+            "Times that loss made the rate control slower; the port's, told for each peer on it.",
             peer.rate->reductions);
-    counter("vtl_peer_udt_timeouts_total", "Times that all was sent again after silence.",
+    counter("vtl_peer_udt_timeouts_total",
+            "Times that all was sent again after silence; the port's, told for each peer on it.",
             peer.rate->timeouts);
   }
 }
