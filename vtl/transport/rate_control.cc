@@ -87,7 +87,7 @@ std::uint64_t packet_number(std::int32_t sequence, std::int32_t first,
 }
 
 RateControl::RateControl(std::size_t max_window, std::uint32_t phase, Time now)
-    : sent_(max_window),
+    : sent_(2 * max_window),  // a sample begins a window before what it ends with
       max_window_(std::max(kLeastWindow, static_cast<double>(max_window))),
       phase_(phase),
       clock_(now),

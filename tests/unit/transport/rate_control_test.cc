@@ -89,6 +89,19 @@ TEST(RateControl, WindowAndIntervalKeepTheirBoundsWhateverHappens) {
 
 TEST(SentTimes, AreKeptForAsManyPacketsAsWereAskedFor) {
   SentTimes times(1000);
+TEST(RateControl, TheTimeOfSendingBoundsTheRateAWindowBack) {
+  // A window is sent over 100 ms and stands somewhere for as long, then one is sent in a moment.
+  RateControl control(64, 0, Time{1s});
+  constexpr Duration kApart = 100ms / 64;
+  for (std::uint64_t n = 0; n < 64; ++n)
+    control.on_sent(n, Time{1s} + static_cast<int>(n) * kApart);
+  control.on_acknowledged(64, Time{1s} + 200ms);
+  for (std::uint64_t n = 64; n < 128; ++n)
+    control.on_sent(n, Time{1s} + 201ms + static_cast<int>(n - 64) * 10us);
+  control.on_acknowledged(128, Time{1s} + 205ms);
+  EXPECT_LE(control.rate(), 64 / 0.1);
+}
+
   for (std::uint64_t n = 0; n < 5000; ++n) times.note(n, Time{1s} + static_cast<int>(n) * 7us);
   times.note(10, Time{20s});  // sent again: its first time stays
   EXPECT_EQ(times.next(), 5000);
