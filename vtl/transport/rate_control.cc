@@ -186,10 +186,12 @@ void RateControl::take_rate(std::uint64_t edge, Time now) noexcept {
   const bool limited =
       static_cast<double>(sent_.next() - then->sent) < kLimited * (allowed_ - then->allowed) &&
       on_the_way() < kLimited * target();
-  latest_rate_ = arrived / span;
+  const double rate = arrived / span;
   if (!limited) round_limited_ = false;
-  if ((limited && latest_rate_ <= rate_) || edge <= muted_) return;
-  round_rates_[round_slot_] = std::max(round_rates_[round_slot_], latest_rate_);
+  if (limited && rate <= rate_) return;
+  latest_rate_ = rate;
+  if (edge <= muted_) return;
+  round_rates_[round_slot_] = std::max(round_rates_[round_slot_], rate);
   rate_ = *std::ranges::max_element(round_rates_);
 }
 
@@ -261,7 +263,7 @@ void RateControl::give_way(double share, Time now) {
   }
   muted_ = forgiven_;
   ceiling_ = rate_;
-  const bool heavy = share >= kHeavyLoss;
+  const bool heavy = share >= kHeavyLoss && rate_ > 0;
   scale_rate(heavy ? std::clamp(latest_rate_ / rate_, kLeastShare, kLossGain) : kLossGain);
   enter(State::kYielding, now);
 }

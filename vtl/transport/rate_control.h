@@ -163,7 +163,7 @@ class RateControl {
   std::array<double, kRounds> round_rates_{};
   std::size_t round_slot_ = 0;
   double rate_ = 0;
-  double latest_rate_ = 0;
+  double latest_rate_ = 0;  // of a sample that the path bounded, not the program
 
   std::uint64_t round_end_ = 0;
   Time round_began_{};

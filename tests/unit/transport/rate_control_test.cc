@@ -5,6 +5,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "tests/unit/transport/rate_path.h"
 
 namespace vtl::transport::test {
@@ -87,8 +89,6 @@ TEST(RateControl, WindowAndIntervalKeepTheirBoundsWhateverHappens) {
   }
 }
 
-TEST(SentTimes, AreKeptForAsManyPacketsAsWereAskedFor) {
-  SentTimes times(1000);
 TEST(RateControl, TheTimeOfSendingBoundsTheRateAWindowBack) {
   // A window is sent over 100 ms and stands somewhere for as long, then one is sent in a moment.
   RateControl control(64, 0, Time{1s});
@@ -102,6 +102,8 @@ TEST(RateControl, TheTimeOfSendingBoundsTheRateAWindowBack) {
   EXPECT_LE(control.rate(), 64 / 0.1);
 }
 
+TEST(SentTimes, AreKeptForAsManyPacketsAsWereAskedFor) {
+  SentTimes times(1000);
   for (std::uint64_t n = 0; n < 5000; ++n) times.note(n, Time{1s} + static_cast<int>(n) * 7us);
   times.note(10, Time{20s});  // sent again: its first time stays
   EXPECT_EQ(times.next(), 5000);
@@ -223,11 +225,46 @@ TEST(RatePath, APauseOfTheProgramIsNotTakenForASlowPath) {
   EXPECT_EQ(path.control(0).reductions(), reductions);
 }
 
-TEST(RatePath, LossBeyondWhatIsToleratedMakesItSlower) {
+TEST(RatePath, LossBeyondWhatIsToleratedMakesItSlowerForAsLongAsItLasts) {
   RatePath path({.rate_mbit = 100, .loss = 0.05});
   path.run(5s);
   EXPECT_GT(path.control(0).reductions(), 0);
   EXPECT_LT(path.control(0).rate(), 100e6 / RatePath::kPacketBits);
+  path.mark();
+  path.run(20s);
+  // What TCP would have: the root of 1.5 / loss packets in a round trip (RFC 5348 section 3.1,
+  // without timeouts).
+  EXPECT_GT(path.share(0), std::sqrt(1.5 / 0.05) / 0.06 * RatePath::kPacketBits / 100e6);
+  path.set_loss(0);
+  path.run(6s);
+  path.mark();
+  path.run(4s);
+  EXPECT_GT(path.share(0), 0.85);
+}
+
+TEST(RatePath, AnOutageIsForgottenOnceItIsOver) {
+  RatePath path({.rate_mbit = 100});
+  path.run(4s);
+  path.set_loss(1);
+  path.run(2s);
+  path.set_loss(0);
+  path.run(5s);
+  path.mark();
+  path.run(4s);
+  EXPECT_GT(path.share(0), 0.85);
+}
+
+TEST(RatePath, ABadBurstOfAStreamThatSendsLittleIsNotTakenForASlowPath) {
+  RatePath path({.rate_mbit = 100, .queue = 50ms});
+  path.run(3s);
+  const double rate = path.control(0).rate();
+  for (int burst = 0; burst < 8; ++burst) {
+    path.active(0, path.elapsed() + 400ms, path.elapsed() + 430ms);
+    path.set_loss(burst % 4 == 3 ? 0.2 : 0);
+    path.run(600ms);
+  }
+  EXPECT_GT(path.control(0).reductions(), 0);
+  EXPECT_GT(path.control(0).rate(), 0.6 * rate);
 }
 
 }  // namespace

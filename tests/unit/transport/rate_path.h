@@ -46,6 +46,9 @@ class RatePath {
     ends_[i]->until = kStart + until;
   }
   void set_rate(double mbit) { settings_.rate_mbit = mbit; }
+  void set_loss(double share) { settings_.loss = share; }
+  /// The route changes to a longer one.
+  void set_round_trip(Duration longer) { settings_.round_trip = longer; }
 
   void run(Duration by) {
     for (const Time end = now_ + by; now_ < end; now_ += kStep) {
@@ -87,6 +90,8 @@ class RatePath {
   }
   [[nodiscard]] const RateControl& control(std::size_t i) const { return ends_[i]->control; }
   [[nodiscard]] Time now() const { return now_; }
+  /// Since the beginning.
+  [[nodiscard]] Duration elapsed() const { return now_ - kStart; }
 
  private:
   static constexpr Time kStart{1s};
