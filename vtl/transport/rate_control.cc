@@ -40,12 +40,18 @@ constexpr Duration kHostSlack = 4ms;      // a host's scheduling, in the window
 constexpr Duration kQueueFloor = 5ms;
 constexpr int kQueueShare = 8;  // of the round trip: a queue longer than this is too long
 constexpr int kCruiseTurns = 6;
+constexpr int kStanding = 2;  // cruises at whose end a queue stands: it may be the path that grew
 constexpr Duration kLeastStale = 10s;
 constexpr Duration kMeasure = 200ms;
 constexpr Duration kRefresh = 200us;  // a round trip this near to the least confirms it
 
 double seconds(Duration d) {
   return Seconds(d).count();
+}
+
+/// The longest queue that does not count as standing.
+Duration queue_bound(Duration round_trip) {
+  return std::max<Duration>(kQueueFloor, round_trip / kQueueShare);
 }
 
 }  // namespace
@@ -284,7 +290,9 @@ void RateControl::enter(State state, Time now) noexcept {
     reduced_ = false;
   } else if (state == State::kMeasuring) {
     measured_path_ = path();
+    known_rtt_ = least_rtt_;
     least_rtt_ = Duration::zero();
+    standing_ = 0;
   }
 }
 
@@ -299,10 +307,12 @@ void RateControl::next_state(Time now) noexcept {
         enter(State::kCruising, now);
       return;
     case State::kCruising:
-      if (now - least_rtt_at_ > kLeastStale)
-        enter(State::kMeasuring, now);
-      else if (since >= cruise_turns_ * turn())
+      if (since >= cruise_turns_ * turn()) {
+        standing_ = queue_stands() ? standing_ + 1 : 0;
         enter(State::kProbing, now);
+      }
+      if (now - least_rtt_at_ > kLeastStale || standing_ >= kStanding)
+        enter(State::kMeasuring, now);
       return;
     case State::kProbing:
       if (since < 2 * turn()) return;  // one to send more, one to hear of it
@@ -315,8 +325,10 @@ void RateControl::next_state(Time now) noexcept {
       }
       return;
     case State::kMeasuring:
-      if (least_rtt_ != Duration::zero() && since >= std::max(kMeasure, turn()))
-        enter(State::kCruising, now);
+      if (least_rtt_ == Duration::zero() || since < std::max(kMeasure, turn())) return;
+      enter(State::kCruising, now);
+      // What looked like a queue made the window too small for the path, and the rate with it.
+      if (least_rtt_ > known_rtt_ + queue_bound(known_rtt_)) enter(State::kProbing, now);
       return;
   }
 }
@@ -359,8 +371,7 @@ double RateControl::target() const noexcept {
 }
 
 bool RateControl::queue_stands() const noexcept {
-  return last_rtt_ != Duration::max() &&
-         last_rtt_ > least_rtt_ + std::max<Duration>(kQueueFloor, least_rtt_ / kQueueShare);
+  return last_rtt_ != Duration::max() && last_rtt_ > least_rtt_ + queue_bound(least_rtt_);
 }
 
 Duration RateControl::turn() const noexcept {

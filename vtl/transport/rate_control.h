@@ -8,13 +8,14 @@
 // by itself: only when more than kToleratedLoss of what was sent in a round is lost does the model
 // give way, to the rate that really arrived. A queue that stands does the same more gently.
 //
-//   starting   twice the known rate, until it grows no more, or a queue or loss shows
+//   starting   2.3 times the known rate, until it grows no more, or a queue or loss shows
 //   draining   half the rate, until the queue of the start is gone
 //   cruising   the rate; a tenth less while a queue stands
-//   probing    an eighth more for a round trip; while that is delivered, again and by more
+//   probing    a tenth more for a round trip, up to three tenths for a small stream; while that is
+//              delivered, again and by more
 //   yielding   a quarter less for a round trip, which empties what probing has left
-//   measuring  every ten seconds without a short round trip: half a window, to see the path's
-//   length
+//   measuring  half a window, to see the path's length: after ten seconds without a short round
+//              trip, and when a queue stands at the end of two cruises, which may be a longer path
 //
 // UDT's acknowledgements are cumulative and come every 10 ms, so while a hole is being mended they
 // tell nothing. Its loss reports do: each is sent at once by the packet behind the hole, so that
@@ -192,6 +193,8 @@ class RateControl {
   bool contended_ = false;    // gave way to a queue in this cruise
   bool reduced_ = false;      // gave way to loss since the last probe
   double measured_path_ = 0;  // path() before measuring
+  Duration known_rtt_{0};     // least_rtt_ before measuring
+  int standing_ = 0;          // cruises one after another at whose end a queue stood
   double window_;
   Duration interval_;
 };

@@ -267,5 +267,18 @@ TEST(RatePath, ABadBurstOfAStreamThatSendsLittleIsNotTakenForASlowPath) {
   EXPECT_GT(path.control(0).rate(), 0.6 * rate);
 }
 
+TEST(RatePath, ALongerRouteIsNotTakenForAQueueThatNeverEnds) {
+  for (const Duration before : {5000ms, 5300ms, 5700ms}) {
+    RatePath path({.rate_mbit = 100});
+    path.run(before);
+    path.set_round_trip(120ms);
+    path.run(3s);
+    path.mark();
+    path.run(2s);
+    EXPECT_GT(path.share(0), 0.8) << before.count();
+    EXPECT_GE(path.control(0).least_round_trip(), 120ms);
+  }
+}
+
 }  // namespace
 }  // namespace vtl::transport::test
