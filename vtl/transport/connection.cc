@@ -247,8 +247,7 @@ bool Connection::handle(const Record& record) {
       if (state_ != StreamState::kOpen || fin_received_) return protocol_error();
       if (pending_.size() - head_ > 2 * kStage) return protocol_error();  // more than data can be
       fin_received_ = true;
-      end_sent_ = true;
-      queue(RecordType::kEnd);
+      send_end();
       if (read_armed_ && handler_ != nullptr && !lost_) {
         read_armed_ = false;
         handler_->on_readable();
@@ -275,6 +274,13 @@ bool Connection::handle(const Record& record) {
       break;
   }
   return protocol_error();
+}
+
+/// The opener may use the connection again after END: so not before the reader has everything.
+void Connection::send_end() {
+  if (end_sent_ || !at_end()) return;
+  end_sent_ = true;
+  queue(RecordType::kEnd);
 }
 
 bool Connection::on_credit(Bytes body) {

@@ -4,7 +4,8 @@
 // proving (peer_auth.h) to ready; it ends dead, if need be over resetting, while the last record is
 // delivered. On a ready link streams follow one another: none, opening or deciding, open, none.
 // After FIN and END both ways the connection is handed back and carries the next stream, with the
-// path's congestion state still warm.
+// path's congestion state still warm. END is sent when the reader has everything, however late after
+// FIN: the opener may use the connection again from then on.
 //
 // Writing: small writes gather in `pending_` (at most kStage octets and a record of control) and
 // leave at the end of the reactor's turn; large ones on a gathering channel go out without a copy.
@@ -187,6 +188,7 @@ class Connection final : public ChannelHandler {
   bool on_answer(const Record& record);
   bool on_reset_record(StreamError reason);
   bool on_credit(Bytes body);
+  void send_end();
   bool protocol_error();
   bool refuse_peer(AuthError error);
 

@@ -99,6 +99,7 @@ std::size_t Connection::read(MutableBytes out) {
   owner_.counters_mutable().bytes_in.add(filled);
   if (dead()) return filled;
   if (lost_ || at_end()) {
+    send_end();
     later();
   } else if (!fin_received_) {
     grant();

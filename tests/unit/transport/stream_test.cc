@@ -114,6 +114,34 @@ TEST_P(StreamTest, TheAcceptorShutsDownAndStillReads) {
   EXPECT_EQ(far.read, 200'000U);
 }
 
+TEST_P(StreamTest, AnEndThatIsNotReadYetDoesNotSpoilTheNextStream) {
+  connect_pair();
+  End near, far;
+  near.to_write = 200'000;
+  far.reading = false;
+  open_stream(near, far);
+  far.pump();  // nothing, and the end
+  ASSERT_TRUE(
+      reactor.run_until([&] { return near.ended && near.shut && near.stream->unsent() == 0; }));
+  reactor.run_for(200ms);
+  EXPECT_GT(opener->counters().window_bytes.value(), 0U) << "free, and the far side still reads";
+
+  End again, other;
+  again.to_write = 200'000;
+  again.write_seed = other.read_seed = 2;
+  open_stream(again, other);
+  other.pump();
+  ASSERT_TRUE(reactor.run_until([&] { return other.ended && again.ended; }));
+  EXPECT_EQ(other.read, again.to_write);
+  EXPECT_FALSE(far.reset);
+  far.reading = true;
+  far.read_all();
+  EXPECT_TRUE(far.ended);
+  EXPECT_EQ(far.read, near.to_write);
+  EXPECT_EQ(far.wrong + other.wrong, 0U);
+  ASSERT_TRUE(reactor.run_until([&] { return opener->counters().window_bytes.value() == 0; }));
+}
+
 TEST_P(StreamTest, ASlowReaderHoldsTheWriterWithinTheBuffers) {
   connect_pair();
   End near, far;
