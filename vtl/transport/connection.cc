@@ -124,13 +124,21 @@ void Connection::lose(StreamError reason) {
     return;
   }
   stop_sending(reason);
-  while (!dead() && read_record()) {
-  }
+  drained_ = false;
+  drain();
+}
+
+/// Takes over what the channel still holds for a lost stream, a part in each turn: the peer of a
+/// channel that stands may go on sending.
+void Connection::drain() {
+  for (int i = 0; i < kRecordsPerTurn && !drained_ && !dead(); ++i) drained_ = !read_record();
+  if (!drained_) later();
 }
 
 /// The stream only reads on, until end_lost().
 void Connection::stop_sending(StreamError reason) {
   lost_ = reason;
+  drained_ = true;
   timer_.cancel();
   pending_.clear();
   head_ = 0;
@@ -190,11 +198,13 @@ void Connection::close() {
 
 void Connection::run_deferred() {
   if (lost_ && !dead()) {
+    drain();
+    if (dead()) return;
     if (read_armed_ && (fin_received_ || !inbox_.empty())) {
       read_armed_ = false;
       handler_->on_readable();
     }
-    if (!dead() && inbox_.empty()) end_lost(*lost_);
+    if (!dead() && drained_ && inbox_.empty()) end_lost(*lost_);
     return;
   }
   if (!dead()) {

@@ -178,6 +178,7 @@ class Connection final : public ChannelHandler {
   bool took_control(std::size_t n);
   bool absorb();
   bool read_record();
+  void drain();
   void stop_sending(StreamError reason);
   void end_lost(StreamError reason);
   bool handle(const Record& record);
@@ -243,6 +244,7 @@ class Connection final : public ChannelHandler {
   bool write_armed_ = false;  // the stream waits for on_writable
   bool fin_sent_ = false, fin_ended_ = false, fin_received_ = false, end_sent_ = false;
   std::optional<StreamError> lost_;  // lose() was told this, and the stream still reads
+  bool drained_ = false;             // nothing of it is left in the channel
   bool ours_delivered_ = false;      // at lose(): our direction had come to its end
   std::optional<Time> asked_;        // when the PING went out that is not answered yet
   std::optional<StreamError> news_;  // to be told in the deferred turn

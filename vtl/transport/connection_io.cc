@@ -100,6 +100,7 @@ std::size_t Connection::read(MutableBytes out) {
   if (dead()) return filled;
   if (lost_ || at_end()) {
     send_end();
+    read_armed_ = filled == 0 && !at_end();  // more of a lost stream may come
     later();
   } else if (!fin_received_) {
     grant();
