@@ -74,7 +74,13 @@ void Connection::on_deadline() {
       fail(StreamError::kPeerDown);
       return;
     case Link::kReady:
-      if (state_ == StreamState::kOpening) {
+      if (lost_) {
+        // The reader of a lost stream holds what is left for as long as it reads.
+        if (consumed_ - read_at_look_ < kLostProgress)
+          fail(*lost_);
+        else
+          watch_lost_reader();
+      } else if (state_ == StreamState::kOpening) {
         fail(StreamError::kTimedOut);
       } else if (state_ == StreamState::kNone) {
         close();
@@ -139,13 +145,18 @@ void Connection::drain() {
 void Connection::stop_sending(StreamError reason) {
   lost_ = reason;
   drained_ = true;
-  timer_.cancel();
+  watch_lost_reader();
   pending_.clear();
   head_ = 0;
   open_record_ = kNoRecord;
   write_armed_ = false;
   channel_->want(Readiness::kNone);
   later();
+}
+
+void Connection::watch_lost_reader() {
+  read_at_look_ = consumed_;
+  arm(kLostPatience);
 }
 
 /// Nothing is left to be read.

@@ -24,7 +24,9 @@
 //
 // When the channel breaks, or the peer resets the stream or is known to be gone, nothing is sent
 // any more, but the stream first reads all that had arrived for it, however slowly, and only then
-// learns of the end: as in a kernel, where what was received before a reset can still be read.
+// learns of the end: as in a kernel, where what was received before a reset can still be read. A
+// reader that takes less than kLostProgress octets in kLostPatience is told of the end at once, and
+// what it has not read is dropped with the stream.
 //
 // Thread rule: the thread of the reactor. Callbacks to the handler come from the channel's events
 // or from the hub's deferred turn, never from inside a call of the stream's own methods.
@@ -172,6 +174,8 @@ class Connection final : public ChannelHandler {
   static constexpr std::size_t kDirectWrite = 4096;
   static constexpr int kRecordsPerTurn = 64;  // so that no peer holds the worker
   static constexpr Duration kMaxLinger = 1h;
+  static constexpr Duration kLostPatience = 60s;
+  static constexpr std::size_t kLostProgress = 4096;  // octets read in kLostPatience, at least
 
   void pump();
   bool read_some(std::span<const MutableBytes> pieces, std::size_t& n);
@@ -179,6 +183,7 @@ class Connection final : public ChannelHandler {
   bool absorb();
   bool read_record();
   void drain();
+  void watch_lost_reader();
   void stop_sending(StreamError reason);
   void end_lost(StreamError reason);
   bool handle(const Record& record);
@@ -245,6 +250,7 @@ class Connection final : public ChannelHandler {
   bool fin_sent_ = false, fin_ended_ = false, fin_received_ = false, end_sent_ = false;
   std::optional<StreamError> lost_;  // lose() was told this, and the stream still reads
   bool drained_ = false;             // nothing of it is left in the channel
+  std::uint64_t read_at_look_ = 0;   // `consumed_` when the reader of a lost stream was looked at
   bool ours_delivered_ = false;      // at lose(): our direction had come to its end
   std::optional<Time> asked_;        // when the PING went out that is not answered yet
   std::optional<StreamError> news_;  // to be told in the deferred turn

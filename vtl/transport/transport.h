@@ -53,6 +53,7 @@ class StreamHandler {
   virtual void on_writable() = 0;
   /// The stream broke or was aborted by the peer. Told once all that had arrived here before was
   /// read, as a kernel lets it be read before a reset; write() has taken nothing since the break.
+  /// Who reads less than 4 KiB in a minute after the break is told without the rest.
   virtual void on_reset(StreamError reason) = 0;
 };
 

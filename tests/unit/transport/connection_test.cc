@@ -261,5 +261,31 @@ TEST_F(ConnectionTest, WhatALostPeerSentBehindManyRecordsIsReadBeforeTheReset) {
   EXPECT_EQ(end.reset, StreamError::kPeerDown);
 }
 
+TEST_F(ConnectionTest, ALostStreamWaitsForAReaderThatReadsAndNotForOneThatDoesNot) {
+  End end;
+  end.reading = false;
+  end.stream = accept(end);
+  say_data(200'000);
+  script.broken = true;
+  connection.lose(StreamError::kPeerDown);
+  turn();
+  std::vector<std::uint8_t> block(4096);
+  for (int i = 0; i < 10; ++i) {
+    ASSERT_FALSE(wait(59s)) << i;
+    ASSERT_EQ(end.stream->read(block), block.size());
+    turn();
+  }
+  EXPECT_FALSE(end.reset);
+  block.resize(10);
+  for (int i = 0; i < 13 && !owner.dead; ++i) {  // what is too little is as nothing
+    if (wait(10s)) break;
+    ASSERT_EQ(end.stream->read(block), block.size());
+    turn();
+  }
+  EXPECT_TRUE(owner.dead);
+  turns_until_reset(end);
+  EXPECT_EQ(end.reset, StreamError::kPeerDown);
+}
+
 }  // namespace
 }  // namespace vtl::transport::test
