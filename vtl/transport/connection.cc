@@ -266,7 +266,7 @@ bool Connection::handle(const Record& record) {
       return on_answer(record);
     case RecordType::kFin:
       if (state_ != StreamState::kOpen || fin_received_) return protocol_error();
-      if (pending_.size() - head_ > 2 * kStage) return protocol_error();  // more than data can be
+      if (reads_no_answers()) return protocol_error();
       fin_received_ = true;
       send_end();
       if (read_armed_ && handler_ != nullptr && !lost_) {

@@ -9,7 +9,8 @@
 //
 // Writing: small writes gather in `pending_` (at most kStage octets and a record of control) and
 // leave at the end of the reactor's turn; large ones on a gathering channel go out without a copy.
-// A record whose header is out is always completed. Reading: DATA goes from the channel straight
+// A peer that lets more than twice kStage gather, by asking for answers that it never reads, is cut
+// off. A record whose header is out is always completed. Reading: DATA goes from the channel straight
 // into the caller's buffer; the parser never reads beyond a record's end. What a reader leaves in
 // the channel is taken into `inbox_`, so that the records behind it are seen.
 //
@@ -196,6 +197,10 @@ class Connection final : public ChannelHandler {
   bool on_credit(Bytes body);
   void send_end();
   bool protocol_error();
+  /// Ever more waits to be sent, beyond what data can be: the peer sends and never reads.
+  [[nodiscard]] bool reads_no_answers() const noexcept {
+    return pending_.size() - head_ > 2 * kStage;
+  }
   bool refuse_peer(AuthError error);
 
   void queue(RecordType type, Bytes body = {});

@@ -103,8 +103,8 @@ std::size_t Connection::read(MutableBytes out) {
     read_armed_ = filled == 0 && !at_end();  // more of a lost stream may come
     later();
   } else if (!fin_received_) {
-    grant();
     read_armed_ = filled == 0;
+    grant();
     if (read_armed_) update_interest();
   }
   return filled;
@@ -113,6 +113,10 @@ std::size_t Connection::read(MutableBytes out) {
 /// Lets the peer send on as the reader consumes, a quarter of the window at a time.
 void Connection::grant() {
   if (granted_ - consumed_ > window_ - window_ / 4) return;
+  if (reads_no_answers()) {
+    protocol_error();
+    return;
+  }
   if (emptied_) {
     const std::size_t more = std::min(window_, owner_.max_window() - window_);
     if (more > 0 && owner_.widen(more)) window_ += more;

@@ -287,5 +287,23 @@ TEST_F(ConnectionTest, ALostStreamWaitsForAReaderThatReadsAndNotForOneThatDoesNo
   EXPECT_EQ(end.reset, StreamError::kPeerDown);
 }
 
+TEST_F(ConnectionTest, APeerThatSendsAndNeverReadsIsCutOff) {
+  Drain reader;
+  reader.stream = accept(reader);
+  script.takes_writes = false;
+  owner.is_tight = true;  // the window stays, and each quarter of it costs a record
+  std::size_t most = 0;
+  for (int i = 0; i < 100'000 && !owner.dead; ++i) {
+    say_unwritten(Connection::kFirstWindow / 4);
+    readable(1);
+    most = std::max(most, connection.unsent());
+  }
+  EXPECT_TRUE(owner.dead);
+  EXPECT_EQ(owner.reason, StreamError::kProtocol);
+  EXPECT_LT(most, std::size_t{520} << 10);
+  turn();
+  EXPECT_EQ(reader.reset, StreamError::kProtocol);
+}
+
 }  // namespace
 }  // namespace vtl::transport::test
