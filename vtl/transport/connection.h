@@ -20,8 +20,9 @@
 // waits for the path), up to twice the channel's buffer; it does not for a slow reader. All windows
 // of a transport are charged to Options::memory, which therefore bounds what the streams hold here
 // (in `inbox_` and below) and what the peer holds for them. A peer that sends more is cut off. When
-// three quarters are spent no window grows, and those of slow readers shrink; the rest is for new
-// streams.
+// three quarters are spent no window grows; those of slow readers shrink, and those above their
+// share of the three quarters; the rest is for new streams. A window shrinks as its reader reads:
+// what is granted cannot be recalled, so an idle stream keeps the window that it had.
 //
 // When the channel breaks, or the peer resets the stream or is known to be gone, nothing is sent
 // any more, but the stream first reads all that had arrived for it, however slowly, and only then
@@ -80,6 +81,8 @@ class ConnectionOwner {
   virtual void narrow(std::size_t less) noexcept = 0;
   /// Windows should shrink.
   [[nodiscard]] virtual bool tight() const noexcept = 0;
+  /// Octets of window that each stream has when they share alike; at least 1.
+  [[nodiscard]] virtual std::size_t share() const noexcept = 0;
   [[nodiscard]] virtual std::size_t max_window() const noexcept = 0;
   [[nodiscard]] virtual Duration linger() const noexcept = 0;
   [[nodiscard]] virtual Duration handshake_timeout() const noexcept = 0;

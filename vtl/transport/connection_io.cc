@@ -117,15 +117,17 @@ void Connection::grant() {
     protocol_error();
     return;
   }
-  if (emptied_) {
-    const std::size_t more = std::min(window_, owner_.max_window() - window_);
-    if (more > 0 && owner_.widen(more)) window_ += more;
-  } else if (owner_.tight() && window_ > kFirstWindow) {
+  // A reader that keeps up may keep its share when windows shrink, one that is slow nothing.
+  const std::size_t least = emptied_ ? std::max(kFirstWindow, owner_.share()) : kFirstWindow;
+  if (window_ > least && owner_.tight()) {
     // What was granted stands: the window shrinks to what is still under way at most.
     const std::size_t under_way = granted_ - consumed_;
-    const std::size_t smaller = std::max({kFirstWindow, window_ / 2, under_way});
+    const std::size_t smaller = std::max({least, window_ / 2, under_way});
     owner_.narrow(window_ - smaller);
     window_ = smaller;
+  } else if (emptied_) {
+    const std::size_t more = std::min(window_, owner_.max_window() - window_);
+    if (more > 0 && owner_.widen(more)) window_ += more;
   }
   emptied_ = false;
   const std::uint64_t more = consumed_ + window_ - granted_;

@@ -341,6 +341,10 @@ bool PeerTransport::tight() const noexcept {
   return counters_.window_bytes.value() > options_.memory / 4 * 3;
 }
 
+std::size_t PeerTransport::share() const noexcept {
+  return options_.memory / 4 * 3 / std::max<std::size_t>(1, streams_);
+}
+
 bool PeerTransport::widen(std::size_t more) noexcept {
   if (counters_.window_bytes.value() + more > options_.memory / 4 * 3) {
     counters_.window_limited.add();

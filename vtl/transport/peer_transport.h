@@ -61,6 +61,7 @@ class PeerTransport final : public Transport, public ConnectionOwner, public Hub
   bool widen(std::size_t more) noexcept override;
   void narrow(std::size_t less) noexcept override { counters_.window_bytes.sub(less); }
   bool tight() const noexcept override;
+  std::size_t share() const noexcept override;
   std::size_t max_window() const noexcept override;
   Duration linger() const noexcept override { return options_.linger; }
   Duration handshake_timeout() const noexcept override { return options_.handshake_timeout; }

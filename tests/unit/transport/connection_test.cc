@@ -94,6 +94,7 @@ class ScriptedOwner final : public ConnectionOwner {
   }
   void narrow(std::size_t less) noexcept override { widened -= less; }
   bool tight() const noexcept override { return is_tight; }
+  std::size_t share() const noexcept override { return std::size_t{512} << 10; }
   std::size_t max_window() const noexcept override { return std::size_t{2} << 20; }
   Duration linger() const noexcept override { return 10s; }
   Duration handshake_timeout() const noexcept override { return 5s; }
@@ -303,6 +304,28 @@ TEST_F(ConnectionTest, APeerThatSendsAndNeverReadsIsCutOff) {
   EXPECT_LT(most, std::size_t{520} << 10);
   turn();
   EXPECT_EQ(reader.reset, StreamError::kProtocol);
+}
+
+TEST_F(ConnectionTest, AWindowAboveItsShareShrinksForAFastReaderTooWhenMemoryIsTight) {
+  Drain reader;
+  reader.stream = accept(reader);
+  const auto flow = [&](std::size_t octets) {
+    for (std::size_t n = 0; n < octets; n += Connection::kFirstWindow / 4) {
+      say_unwritten(Connection::kFirstWindow / 4);
+      readable(1);
+    }
+  };
+  flow(std::size_t{16} << 20);
+  ASSERT_EQ(connection.window(), owner.max_window());
+  owner.is_tight = true;
+  flow(std::size_t{16} << 20);
+  EXPECT_EQ(connection.window(), owner.share());
+  EXPECT_EQ(owner.widened, owner.share() - Connection::kFirstWindow) << "the rest was given back";
+  owner.is_tight = false;
+  flow(std::size_t{16} << 20);
+  EXPECT_EQ(connection.window(), owner.max_window());
+  EXPECT_FALSE(owner.dead);
+  EXPECT_EQ(reader.read, std::uint64_t{48} << 20);
 }
 
 }  // namespace
