@@ -35,7 +35,8 @@ struct Options {
   /// 64 KiB to 1 GiB. 16 MiB fill 1 Gbit/s at 120 ms.
   std::size_t buffer = std::size_t{16} << 20;
   /// Octets that all streams of a worker may have under way toward it, in the buffers of both ends
-  /// and on the path: what the windows add up to that it has opened to its peer. 1 MiB to 1 TiB.
+  /// and on the path: what the windows add up to that it has opened to its peer. What is held here
+  /// for sending follows the peer's windows, up to max_streams times buffer. 1 MiB to 1 TiB.
   std::size_t memory = std::size_t{1} << 30;
   /// UDT: the UDP socket's kernel buffers, octets, 64 KiB to 256 MiB. With the right CAP_NET_ADMIN
   /// the system's limit (net.core.rmem_max) does not apply.
