@@ -316,7 +316,7 @@ bool Connection::on_challenge(Bytes body) {
   if (role_ != Role::kOpener || link_ != Link::kGreeting) return protocol_error();
   opener_.emplace(owner_.own_key(), owner_.instance());
   const auto response = opener_->on_challenge(body);
-  if (!response) return refuse_peer(response.error());
+  if (!response) return refuse_peer(response.error(), body);
   peer_instance_ = opener_->peer();
   key_id_ = owner_.own_key().id();
   session_ = opener_->session();
@@ -329,11 +329,11 @@ bool Connection::on_challenge(Bytes body) {
 bool Connection::on_response(Bytes body) {
   if (role_ != Role::kAcceptor || link_ != Link::kGreeting) return protocol_error();
   const auto id = AcceptorHandshake::key_id(body);
-  if (!id) return refuse_peer(id.error());
+  if (!id) return refuse_peer(id.error(), body);
   const std::optional<Key> key = owner_.find_key(*id);
   if (!key) return refuse_peer(AuthError::kUnknownKey);
   const auto welcome = acceptor_->on_response(*key, body);
-  if (!welcome) return refuse_peer(welcome.error());
+  if (!welcome) return refuse_peer(welcome.error(), body);
   session_ = acceptor_->session();
   peer_instance_ = acceptor_->peer();
   key_id_ = *id;
@@ -358,8 +358,8 @@ bool Connection::on_welcome(Bytes body) {
   return !dead();
 }
 
-bool Connection::refuse_peer(AuthError error) {
-  owner_.on_authentication_failure(*this, to_string(error));
+bool Connection::refuse_peer(AuthError error, Bytes said) {
+  owner_.on_authentication_failure(*this, explain(error, said));
   news_ = StreamError::kNotAuthenticated;
   if (role_ == Role::kAcceptor) {
     const std::array<std::uint8_t, 1> reason{

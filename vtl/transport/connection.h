@@ -204,7 +204,7 @@ class Connection final : public ChannelHandler {
   [[nodiscard]] bool reads_no_answers() const noexcept {
     return pending_.size() - head_ > 2 * kStage;
   }
-  bool refuse_peer(AuthError error);
+  bool refuse_peer(AuthError error, Bytes said = {});
 
   void queue(RecordType type, Bytes body = {});
   void queue_open();

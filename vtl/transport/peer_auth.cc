@@ -1,5 +1,6 @@
 #include "vtl/transport/peer_auth.h"
 
+#include <fmt/format.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
@@ -72,6 +73,21 @@ std::string_view to_string(AuthError error) noexcept {
       return "connected to itself";
   }
   return "?";
+}
+
+std::string explain(AuthError error, Bytes greeting) {
+  if (error != AuthError::kVersion || greeting.size() < kInstanceInChallenge)
+    return std::string(to_string(error));
+  const std::uint16_t theirs = load_be16(greeting, 4);
+  if (theirs == kProtocolVersion)
+    return fmt::format(
+        "it speaks version {} of the peer protocol with an extension ({:#06x}) that this side does "
+        "not know: update this side",
+        theirs, load_be16(greeting, 6));
+  return fmt::format(
+      "it speaks version {} of the peer protocol and this side version {}: update the older side, "
+      "which is {}",
+      theirs, kProtocolVersion, theirs < kProtocolVersion ? "the peer" : "this one");
 }
 
 void fill_random(MutableBytes out) noexcept {

@@ -18,6 +18,7 @@
 
 #include <array>
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 #include "vtl/base/bytes.h"
@@ -47,6 +48,9 @@ enum class AuthError : std::uint8_t {
   kSelf,  ///< we talk to ourselves
 };
 [[nodiscard]] std::string_view to_string(AuthError error) noexcept;
+/// The same for people, with the numbers when versions differ. `greeting`: the CHALLENGE or RESPONSE
+/// that failed, or nothing.
+[[nodiscard]] std::string explain(AuthError error, Bytes greeting);
 
 /// Fills `out` from the operating system's random number generator.
 void fill_random(MutableBytes out) noexcept;

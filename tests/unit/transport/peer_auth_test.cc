@@ -116,5 +116,24 @@ TEST(PeerAuth, AnotherVersionOrMagicIsToldApart) {
   EXPECT_EQ(e.opener.on_challenge(challenge).error(), AuthError::kNotVtl);
 }
 
+TEST(PeerAuth, TheVersionsAreNamedAndWhoIsToBeUpdated) {
+  Ends e;
+  std::vector<std::uint8_t> challenge(e.acceptor.challenge().begin(), e.acceptor.challenge().end());
+  store_be16(challenge, 4, kProtocolVersion + 1);
+  EXPECT_EQ(explain(AuthError::kVersion, challenge),
+            "it speaks version 3 of the peer protocol and this side version 2: update the older "
+            "side, which is this one");
+  store_be16(challenge, 4, kProtocolVersion - 1);
+  EXPECT_EQ(explain(AuthError::kVersion, challenge),
+            "it speaks version 1 of the peer protocol and this side version 2: update the older "
+            "side, which is the peer");
+  store_be16(challenge, 4, kProtocolVersion);
+  store_be16(challenge, 6, 0x10);
+  EXPECT_EQ(explain(AuthError::kVersion, challenge),
+            "it speaks version 2 of the peer protocol with an extension (0x0010) that this side "
+            "does not know: update this side");
+  EXPECT_EQ(explain(AuthError::kUnknownKey, challenge), "unknown key");
+}
+
 }  // namespace
 }  // namespace vtl::transport
