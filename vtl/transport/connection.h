@@ -4,15 +4,15 @@
 // proving (peer_auth.h) to ready; it ends dead, if need be over resetting, while the last record is
 // delivered. On a ready link streams follow one another: none, opening or deciding, open, none.
 // After FIN and END both ways the connection is handed back and carries the next stream, with the
-// path's congestion state still warm. END is sent when the reader has everything, however late after
-// FIN: the opener may use the connection again from then on.
+// path's congestion state still warm. END is sent when the reader has everything, however late
+// after FIN: the opener may use the connection again from then on.
 //
 // Writing: small writes gather in `pending_` (at most kStage octets and a record of control) and
 // leave at the end of the reactor's turn; large ones on a gathering channel go out without a copy.
 // A peer that lets more than twice kStage gather, by asking for answers that it never reads, is cut
-// off. A record whose header is out is always completed. Reading: DATA goes from the channel straight
-// into the caller's buffer; the parser never reads beyond a record's end. What a reader leaves in
-// the channel is taken into `inbox_`, so that the records behind it are seen.
+// off. A record whose header is out is always completed. Reading: DATA goes from the channel
+// straight into the caller's buffer; the parser never reads beyond a record's end. What a reader
+// leaves in the channel is taken into `inbox_`, so that the records behind it are seen.
 //
 // Flow control is the stream's own, for the buffers of a channel are fixed when it is made and as
 // large as the longest path needs. Each side may have kFirstWindow octets under way; CREDIT allows

@@ -48,8 +48,8 @@ enum class AuthError : std::uint8_t {
   kSelf,  ///< we talk to ourselves
 };
 [[nodiscard]] std::string_view to_string(AuthError error) noexcept;
-/// The same for people, with the numbers when versions differ. `greeting`: the CHALLENGE or RESPONSE
-/// that failed, or nothing.
+/// The same for people, with the numbers when versions differ. `greeting`: the CHALLENGE or
+/// RESPONSE that failed, or nothing.
 [[nodiscard]] std::string explain(AuthError error, Bytes greeting);
 
 /// Fills `out` from the operating system's random number generator.

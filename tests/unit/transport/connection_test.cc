@@ -16,10 +16,10 @@ namespace {
 /// What the peer does, and what it was sent.
 struct Script {
   std::vector<std::uint8_t> arrived;
-  std::size_t taken = 0;             ///< of `arrived`
-  std::uint64_t unwritten = 0;       ///< octets behind `arrived` that count and are never looked at
-  std::vector<std::uint8_t> endless; ///< arrives again and again behind all else
-  bool broken = false;               ///< the channel ends once everything was read
+  std::size_t taken = 0;        ///< of `arrived`
+  std::uint64_t unwritten = 0;  ///< octets behind `arrived` that count and are never looked at
+  std::vector<std::uint8_t> endless;  ///< arrives again and again behind all else
+  bool broken = false;                ///< the channel ends once everything was read
   bool takes_writes = true;
   std::vector<std::uint8_t> sent;
   int reads = 0;
