@@ -9,6 +9,7 @@
 #include <atomic>
 #include <memory>
 #include <mutex>
+#include <set>
 
 #include "lab/lab.h"
 #include "lab/must.h"
@@ -168,6 +169,7 @@ TEST_F(CutThrough, ATapSeesEveryFrameAndTheTransferGoesOn) {
   EXPECT_TRUE(test::transfer(client.get(), server.get(), data) == data);
   EXPECT_GT(seen, data.size());
   EXPECT_EQ(status().cut_flows, 1U);
+  EXPECT_EQ(status().cut_through, engine::LinkStatus::CutThrough::kPaused);
   engine_.post_to_link("l", [&](engine::Link& l) { l.remove_tap(tap); });
   const auto before = status().cut_bytes_out;
   EXPECT_TRUE(lab::wait_until(
@@ -283,7 +285,8 @@ TEST_F(CutThrough, TheProgramTakenAway_EverythingPassesTheLinkAgainAndStatusSays
   const Octets data = test::pattern(4 << 20);
   EXPECT_TRUE(test::transfer(server.get(), client.get(), data) == data);
   EXPECT_TRUE(lab::wait_until(
-      [&] { return status().cut_through.find("r0 was taken away") != std::string::npos; }, 5s));
+      [&] { return status().cut_through_missing.find("r0 was taken away") != std::string::npos; },
+      5s));
   EXPECT_TRUE(test::transfer(client.get(), server.get(), data) == data);
 }
 
@@ -311,7 +314,7 @@ TEST_F(CutThrough, ADeviceThatCarriesAnotherIsNotCutThroughAndStatusSaysWhy) {
         return !told.empty();
       },
       10s));
-  EXPECT_THAT(told, testing::HasSubstr("not cut through: cut-through: r0 carries m0 too"));
+  EXPECT_THAT(told, testing::HasSubstr("link 'bridge': cut-through: r0 carries m0 too"));
   must(running.stop());
 }
 
@@ -339,17 +342,20 @@ TEST_F(CutThrough, TwoWorkersShareOneTable) {
   test::start_in(*vtl_, engine_, link(2));
   const Octets data = test::pattern(4 << 20);
   std::vector<std::pair<lab::Fd, lab::Fd>> all;
-  for (std::uint64_t i = 0; i < 6; ++i) {
+  // Which worker has a flow follows from its ports, which the client's kernel draws.
+  const auto workers = [&] {
+    std::set<std::uint32_t> seen;
+    for (const auto& flow : engine_.list_flows()) seen.insert(flow.worker);
+    return seen.size();
+  };
+  while (all.size() < 2 || (workers() < 2 && all.size() < 40)) {
     all.push_back(connect());
-    send_until_cut(all.back().first.get(), all.back().second.get(), i + 1);
+    send_until_cut(all.back().first.get(), all.back().second.get(), all.size());
     EXPECT_TRUE(test::transfer(all.back().second.get(), all.back().first.get(), data) == data);
   }
-  EXPECT_EQ(status().cut_flows, 6U);
-  EXPECT_GT(status().cut_bytes_in, 4 * data.size()) << "the data of most of them";
-  const auto listed = engine_.list_flows();
-  EXPECT_NE(std::ranges::min(listed, {}, &engine::FlowInfo::worker).worker,
-            std::ranges::max(listed, {}, &engine::FlowInfo::worker).worker)
-      << "both workers have flows";
+  EXPECT_EQ(workers(), 2U);
+  EXPECT_EQ(status().cut_flows, all.size());
+  EXPECT_GT(status().cut_bytes_in, (all.size() - 1) * data.size());
 }
 
 TEST_F(CutThrough, StoppedEngine_ForwardsNothingAndLeavesNoProgram) {
@@ -407,7 +413,8 @@ TEST_F(CutThrough, OneInterfaceCannot_ItIsRefusedOrDoneWithout) {
     EXPECT_EQ(started.error().message, "link 'l': not to be had");
   }
   test::start_in(*vtl_, engine_, std::move(lenient));
-  EXPECT_EQ(status().cut_through, "not to be had");
+  EXPECT_EQ(status().cut_through, engine::LinkStatus::CutThrough::kMissing);
+  EXPECT_EQ(status().cut_through_missing, "not to be had");
   const auto [client, server] = connect();
   const Octets data = test::pattern(1 << 20);
   EXPECT_TRUE(test::transfer(client.get(), server.get(), data) == data);

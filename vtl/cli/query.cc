@@ -99,10 +99,9 @@ void print_status(const Json& status) {
     std::vector<std::string> services = link.at("services");
     const auto& cut = link.at("cut_through");
     std::string state = cut.at("state");
-    if (state == "on") {
-      state = fmt::format("{} flows", cut.at("flows").get<std::uint64_t>());
-    } else if (state != "off") {
-      notes += fmt::format("link '{}' is not cut through: {}\n", text(link.at("name")), state);
+    if (state == "on") state = fmt::format("on, flows: {}", cut.at("flows").get<std::uint64_t>());
+    if (state == "missing") {
+      notes += fmt::format("link '{}': {}\n", text(link.at("name")), text(cut.at("reason")));
       state = "no";
     }
     links.add_row({text(link.at("name")), text(link.at("guest")), text(link.at("network")),

@@ -62,6 +62,21 @@ Json interface_json(const engine::InterfaceStatus& i) {
           {"drops", total(i.drops)}};
 }
 
+std::string_view cut_through_name(engine::LinkStatus::CutThrough state) {
+  switch (state) {
+    using enum engine::LinkStatus::CutThrough;
+    case kOn:
+      return "on";
+    case kPaused:
+      return "paused";
+    case kMissing:
+      return "missing";
+    case kOff:
+      break;
+  }
+  return "off";
+}
+
 Json link_json(const engine::LinkStatus& link) {
   Json services = Json::array();
   for (const auto& service : link.services) services.push_back(service.kind);
@@ -71,7 +86,8 @@ Json link_json(const engine::LinkStatus& link) {
           {"services", std::move(services)},
           {"workers", link.workers},
           {"cut_through",
-           {{"state", link.cut_through},
+           {{"state", cut_through_name(link.cut_through)},
+            {"reason", link.cut_through_missing},
             {"flows", link.cut_flows},
             {"frames_out", link.cut_frames_out},
             {"bytes_out", link.cut_bytes_out},

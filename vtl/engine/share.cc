@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "vtl/base/log.h"
+
 namespace vtl::engine {
 
 Engine::Share::Share(const EngineConfig& c, const Placement& p, std::unique_ptr<Worker> w,
@@ -93,6 +95,9 @@ Outcome<void> Engine::Share::make_link(std::size_t i) {
   if (set) return {};
   if (config.links[i].cut_through_required) {
     return fail(fmt::format("link '{}': {}", config.links[i].name, set.error().message));
+  }
+  if (worker->worker() == placement.links[i].first) {
+    log::info("link '{}': {}", config.links[i].name, set.error().message);
   }
   links[i]->set_fast_path_missing(set.error().message);
   return {};

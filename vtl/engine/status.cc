@@ -55,21 +55,20 @@ void add_port(const Port& port, InterfaceStatus& s, DropSum& drops) {
 }
 
 // The kernel's totals are of all workers: the first that tells them does for all.
-void add_fast_path(const Link& link, LinkStatus& s) {
+void add_fast_path(const Link& link, LinkStatus& s, bool first) {
+  using enum LinkStatus::CutThrough;
   const FastPath* path = link.fast_path();
-  if (path == nullptr) {
-    if (s.cut_through != "on") {
-      s.cut_through = link.fast_path_missing().empty() ? "off" : link.fast_path_missing();
-    }
-    return;
+  const std::string& missing = path == nullptr ? link.fast_path_missing() : path->trouble();
+  if (!missing.empty()) {
+    s.cut_through = kMissing;
+    s.cut_through_missing = missing;
   }
-  if (!path->trouble().empty()) {
-    s.cut_through = path->trouble();
-    return;
-  }
+  if (path == nullptr) return;
   s.cut_flows += path->counters().flows.value();
-  if (s.cut_through == "on") return;
-  s.cut_through = "on";
+  if (missing.empty() && s.cut_through != kMissing) {
+    s.cut_through = path->forwards() ? kOn : kPaused;
+  }
+  if (!first) return;
   const auto totals = path->kernel().totals();
   s.cut_frames_out = totals.frames[0];
   s.cut_bytes_out = totals.bytes[0];
@@ -85,7 +84,7 @@ void add_link(const Link& link, LinkStatus& s, DropSum& drops, std::vector<DropS
   s.bytes_out += out.bytes.value();
   s.frames_in += in.frames.value();
   s.bytes_in += in.bytes.value();
-  add_fast_path(link, s);
+  add_fast_path(link, s, s.workers == 1);
   drops.add(link.counters().drops);
   s.services.resize(link.services());
   services.resize(link.services());
@@ -198,9 +197,10 @@ Status Engine::status() {
     link.guest = config_.links[i].guest;
     link.network = config_.links[i].network.value_or("");
     link.drops = drops.links[i].list();
-    if (link.cut_through == "on")
+    if (!link.network.empty()) {
       count_cut_through(link, status.interfaces[placement_->guest[i]],
                         status.interfaces[placement_->network[i]]);
+    }
     for (std::size_t s = 0; s < link.services.size(); ++s) {
       link.services[s].drops = drops.services[i][s].list();
     }

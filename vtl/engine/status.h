@@ -52,8 +52,10 @@ struct LinkStatus {
   std::uint64_t cut_flows = 0;                          ///< that the kernel forwards now
   std::uint64_t cut_frames_out = 0, cut_bytes_out = 0;  ///< of the above, forwarded by the kernel
   std::uint64_t cut_frames_in = 0, cut_bytes_in = 0;
-  std::string cut_through;  ///< "on", "off", or why there is none
-  DropList drops;           ///< outside the services
+  enum class CutThrough : std::uint8_t { kOff, kOn, kPaused, kMissing };
+  CutThrough cut_through = CutThrough::kOff;
+  std::string cut_through_missing;  ///< kMissing: why
+  DropList drops;                   ///< outside the services
   std::vector<ServiceStatus> services;
 };
 

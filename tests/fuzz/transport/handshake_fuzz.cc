@@ -83,6 +83,7 @@ class Owner final : public ConnectionOwner {
   bool widen(std::size_t) noexcept override { return false; }
   void narrow(std::size_t) noexcept override {}
   bool tight() const noexcept override { return false; }
+  std::size_t share() const noexcept override { return 1; }
   std::size_t max_window() const noexcept override { return Connection::kFirstWindow; }
   Duration linger() const noexcept override { return 1s; }
   Duration handshake_timeout() const noexcept override { return 1s; }
