@@ -96,9 +96,6 @@ Outcome<void> Engine::Share::make_link(std::size_t i) {
   if (config.links[i].cut_through_required) {
     return fail(fmt::format("link '{}': {}", config.links[i].name, set.error().message));
   }
-  if (worker->worker() == placement.links[i].first) {
-    log::info("link '{}': {}", config.links[i].name, set.error().message);
-  }
   links[i]->set_fast_path_missing(set.error().message);
   return {};
 }
@@ -127,8 +124,13 @@ transport::Transport* Engine::Share::find_peer(std::string_view name) const {
 }
 
 void Engine::Share::start() {
-  for (auto& link : links) {
-    if (link != nullptr) link->start();
+  for (std::size_t i = 0; i < links.size(); ++i) {
+    if (links[i] == nullptr) continue;
+    links[i]->start();
+    const std::string& missing = links[i]->fast_path_missing();
+    if (!missing.empty() && worker->worker() == placement.links[i].first) {
+      log::info("link '{}': {}", links[i]->name(), missing);
+    }
   }
   const auto closed = [this](std::size_t i) {
     return [this, i] {
