@@ -320,7 +320,7 @@ TEST_F(CutThrough, ADeviceThatCarriesAnotherIsNotCutThroughAndStatusSaysWhy) {
 
 // As `vtl run` does it, with the rights that it keeps beside a peer.
 TEST_F(CutThrough, TheProgramCutsThroughBesideAPeer) {
-  auto running = must(lab::start_vtl(*vtl_, R"(control: { socket: cut.sock }
+  auto running = must(lab::start_vtl(*vtl_, R"(control: { socket: /run/vtl-cut.sock }
 interfaces:
   guest: { type: af_packet, device: l0 }
   network: { type: af_packet, device: r0 }
