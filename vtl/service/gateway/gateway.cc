@@ -1,11 +1,11 @@
 #include "vtl/service/gateway/gateway.h"
 
 #include <algorithm>
-#include <bit>
 #include <utility>
 
 #include "vtl/base/log.h"
-#include "vtl/service/gateway/initial_numbers.h"
+#include "vtl/service/initial_numbers.h"
+#include "vtl/service/played_end.h"
 
 namespace vtl::service {
 namespace {
@@ -13,26 +13,7 @@ namespace {
 using engine::Direction;
 using transport::StreamError;
 
-constexpr std::size_t kIpv4TcpHeaders = 40;
-constexpr std::size_t kIpv6TcpHeaders = 60;
 constexpr std::size_t kMaxPassed = 65536;
-constexpr std::size_t kMinMtu = 576;  // RFC 791: every host takes this much
-
-/// The smallest shift with which 16 bits of window cover `buffer` (RFC 7323 section 2.2).
-std::uint8_t window_scale_for(std::size_t buffer) {
-  std::uint8_t shift = 0;
-  while (shift < 14 && (std::size_t{65535} << shift) < buffer) ++shift;
-  return shift;
-}
-
-std::uint8_t dscp_of(const Packet& packet) {
-  const Layout& layout = packet.layout();
-  const std::uint16_t first = load_be16(packet.bytes(), layout.network_offset);
-  // RFC 2474 section 3: the upper six bits of the octet after IPv4's version and header length, or
-  // of IPv6's traffic class.
-  return layout.network == NetworkKind::kIpv4 ? static_cast<std::uint8_t>((first & 0xff) >> 2)
-                                              : static_cast<std::uint8_t>((first >> 6) & 0x3f);
-}
 
 }  // namespace
 
@@ -82,6 +63,7 @@ Gateway::~Gateway() {
 
 void Gateway::start(engine::ServiceContext& context) {
   context_ = &context;
+  turns_ = std::make_unique<Turns<Relay>>(context.reactor(), [this] { run_turn(); });
   chunks_ = std::make_unique<ChunkPool>(options_.memory);
   guest_side_ = std::make_unique<Neighbours>(context, Direction::kInbound, exchange_.get());
   network_side_ = std::make_unique<Neighbours>(context, Direction::kOutbound, exchange_.get());
@@ -98,7 +80,7 @@ void Gateway::start(engine::ServiceContext& context) {
 
 void Gateway::process(Direction direction, Batch& batch) {
   if (transport_ == nullptr) return;
-  in_batch_ = true;
+  turns_->hold(true);
   for (Packet& packet : batch) {
     if (direction == Direction::kOutbound) {
       process_from_guest(packet);
@@ -106,8 +88,8 @@ void Gateway::process(Direction direction, Batch& batch) {
       process_from_network(packet);
     }
   }
-  in_batch_ = false;
-  run_scheduled();
+  turns_->hold(false);
+  run_turn();
 }
 
 void Gateway::process_from_guest(Packet& packet) {
@@ -173,7 +155,7 @@ void Gateway::take_segment(Relay& relay, Packet packet) {
   }
   relay.guest_mac(wire::MacAddress::load(packet.bytes(), wire::MacAddress::kSize));
   relay.process(*segment, context_->reactor().now());
-  schedule(relay);
+  turns_->schedule(relay);
 }
 
 void Gateway::take_syn(const wire::FlowKey& key, Packet packet) {
@@ -336,20 +318,12 @@ bool Gateway::has_room() {
 }
 
 endpoint::Config Gateway::endpoint_config(const wire::FlowKey& key) const {
-  endpoint::Config config;
-  const std::size_t mtu =
-      std::clamp<std::size_t>(context_->mtu(Direction::kInbound), kMinMtu, 65535);
-  config.mss = static_cast<std::uint16_t>(
-      mtu - (key.source.address.is_v6() ? kIpv6TcpHeaders : kIpv4TcpHeaders));
-  config.timestamp_offset = InitialNumbers::of_process().timestamp_offset(key);
-  config.window_scale = window_scale_for(options_.buffer);
-  config.receive_buffer = options_.buffer;
-  config.send_buffer = options_.buffer;
-  config.offer_sack = true;
-  config.keep_alive_idle = options_.keep_alive;
-  config.time_wait = options_.time_wait;
-  config.pool = chunks_.get();
-  return config;
+  return played_config({.mtu = context_->mtu(Direction::kInbound),
+                        .buffer = options_.buffer,
+                        .keep_alive = options_.keep_alive,
+                        .time_wait = options_.time_wait,
+                        .pool = chunks_.get()},
+                       key);
 }
 
 void Gateway::insert(std::unique_ptr<Relay> relay) {
@@ -357,54 +331,29 @@ void Gateway::insert(std::unique_ptr<Relay> relay) {
   ++half_open_;
   Relay& inserted = *relay;
   relays_[inserted.guest_key()] = std::move(relay);
-  schedule(inserted);
+  turns_->schedule(inserted);
 }
 
 void Gateway::retire(const wire::FlowKey& key) {
   const auto it = relays_.find(key);
   if (it == relays_.end()) return;
-  retired_.push_back(std::move(it->second));
+  std::unique_ptr<Relay> relay = std::move(it->second);
   relays_.erase(it);
-  if (retired_.back()->half_open) --half_open_;
-  post_turn();
+  if (relay->half_open) --half_open_;
+  turns_->retire(std::move(relay));
 }
 
-void Gateway::schedule(Relay& relay) {
-  if (relay.scheduled) return;
-  relay.scheduled = true;
-  scheduled_.push_back(&relay);
-  post_turn();
-}
-
-void Gateway::post_turn() {
-  if (posted_ || in_turn_ || in_batch_) return;
-  posted_ = true;
-  context_->reactor().post([this, alive = alive_] {
-    if (!*alive) return;
-    posted_ = false;
-    run_scheduled();
-  });
-}
-
-void Gateway::run_scheduled() {
-  if (in_turn_) return;
-  in_turn_ = true;
-  // What a pump schedules anew (more to move than its quantum) waits for the next turn, so that
-  // packets are read in between.
-  turn_.swap(scheduled_);
-  for (Relay* relay : turn_) {
-    relay->scheduled = false;
-    relay->pump();
-  }
-  turn_.clear();
-  for (const wire::FlowKey& key : over_) {
-    const auto it = relays_.find(key);
-    if (it != relays_.end() && it->second->phase() == Relay::Phase::kOver) retire(key);
-  }
-  over_.clear();
-  std::erase_if(retired_, [](const auto& relay) { return !relay->scheduled; });
-  in_turn_ = false;
-  if (!scheduled_.empty() || !retired_.empty() || !over_.empty()) post_turn();
+void Gateway::run_turn() {
+  turns_->run([](Relay& relay) { relay.pump(); },
+              [this] {
+                for (const wire::FlowKey& key : over_) {
+                  const auto it = relays_.find(key);
+                  if (it != relays_.end() && it->second->phase() == Relay::Phase::kOver) {
+                    retire(key);
+                  }
+                }
+                over_.clear();
+              });
   if (stopped_) check_stopped();
 }
 
@@ -417,7 +366,7 @@ void Gateway::on_established(Relay& relay) {
 
 void Gateway::on_over(Relay& relay) {
   over_.push_back(relay.guest_key());
-  post_turn();
+  turns_->post();
 }
 
 bool Gateway::pass_instead(Relay& relay) {

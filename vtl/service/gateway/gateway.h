@@ -53,6 +53,7 @@
 #include "vtl/service/gateway/preface.h"
 #include "vtl/service/gateway/relay.h"
 #include "vtl/service/gateway/stream_router.h"
+#include "vtl/service/turns.h"
 
 namespace vtl::service {
 
@@ -98,13 +99,12 @@ class Gateway final : public engine::Service, private RelayOwner, private Stream
   [[nodiscard]] endpoint::Config endpoint_config(const wire::FlowKey& key) const;
   void insert(std::unique_ptr<Relay> relay);
   void retire(const wire::FlowKey& key);
-  void post_turn();
-  void run_scheduled();
+  void run_turn();
   void check_stopped();
 
   // RelayOwner
   [[nodiscard]] engine::ServiceContext& context() noexcept override { return *context_; }
-  void schedule(Relay& relay) override;
+  void schedule(Relay& relay) override { turns_->schedule(relay); }
   void on_established(Relay& relay) override;
   void on_over(Relay& relay) override;
   bool pass_instead(Relay& relay) override;
@@ -135,16 +135,10 @@ class Gateway final : public engine::Service, private RelayOwner, private Stream
   /// Flows let go as plain TCP, with their SYN's number: its retransmissions follow it, a new
   /// connection from the same port does not.
   AgingMap<wire::FlowKey, wire::SeqNum> passed_;
-  std::vector<Relay*> scheduled_;  ///< to be pumped in the next turn
-  std::vector<Relay*> turn_;       ///< being pumped in this one
+  std::unique_ptr<Turns<Relay>> turns_;
   std::vector<wire::FlowKey> over_;
-  std::vector<std::unique_ptr<Relay>>
-      retired_;  ///< out of the table, destroyed when no turn needs them
   std::size_t half_open_ = 0;
   std::size_t arrivals_ = 0;
-  bool posted_ = false;
-  bool in_turn_ = false;
-  bool in_batch_ = false;
   bool running_ = false;
   std::function<void()> stopped_;
   std::shared_ptr<bool> alive_;  ///< false once destroyed: what was posted checks it

@@ -20,10 +20,6 @@ constexpr std::size_t kPumpQuantum = std::size_t{256} << 10;
 constexpr std::size_t kCopyChunk = std::size_t{64} << 10;
 /// How soon octets that found the shared memory budget spent are offered again.
 constexpr Duration kMemoryRetry = 10ms;
-/// A reset waits for what came before it while this much of it, or all, moves in this time: a
-/// reader that stands still for longer, or takes drops, is as good as gone.
-constexpr std::size_t kRestPace = 4096;
-constexpr Duration kRestPatience = 60s;
 
 StreamError to_stream_error(EndReason reason) {
   switch (reason) {
@@ -103,7 +99,7 @@ void Relay::pump() {
     guest_to_stream(now);
     more = stream_to_guest(now);
   }
-  if (reset_due_ && !rest_moves(endpoint_.unacknowledged(), now)) endpoint_.abort(now);
+  if (reset_due_ && !rest_.waits(endpoint_.unacknowledged(), now)) endpoint_.abort(now);
   send(now);
   follow_end(now);
   if (phase_ == Phase::kOver) return;
@@ -112,7 +108,7 @@ void Relay::pump() {
   const bool starved = endpoint_.receive_starved() || (stream_ready_ && endpoint_.send_starved());
   const Time again = starved ? now + kMemoryRetry : kNever;
   owner_.context().reactor().timers().arm(timer_,
-                                          std::min({endpoint_.poll_at(now), again, rest_until_}));
+                                          std::min({endpoint_.poll_at(now), again, rest_.until()}));
 }
 
 void Relay::follow_handshake() {
@@ -197,7 +193,7 @@ void Relay::follow_end(Time now) {
   const bool stream_done = stream_over_ || (stream_shut_ && endpoint_shut_);
   if (endpoint_.finished()) {
     if (stream_ && !stream_done) {
-      if (rest_moves(endpoint_.readable(), now)) return;
+      if (rest_.waits(endpoint_.readable(), now)) return;
       stream_->abort(to_stream_error(endpoint_.end_reason()));
     }
     if (incoming_) {
@@ -211,16 +207,6 @@ void Relay::follow_end(Time now) {
     stream_over_ = true;
     stream_.reset();
   }
-}
-
-/// True while `left` octets are to go before a reset, and the side that takes them takes some.
-bool Relay::rest_moves(std::size_t left, Time now) {
-  if (left == 0) return false;
-  if (left + kRestPace <= rest_) {
-    rest_ = left;
-    rest_until_ = now + kRestPatience;
-  }
-  return now < rest_until_;
 }
 
 void Relay::abort(StreamError reason) {

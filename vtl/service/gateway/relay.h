@@ -9,7 +9,7 @@
 // and the endpoint take them: what one does not take stays in the other, whose window closes, so
 // memory is bounded by the endpoint's buffers. The end of either direction travels as itself (FIN
 // to shutdown, shutdown to FIN), and so do resets: behind all that came before them, as long as the
-// other side goes on taking it (kRestPatience), for a kernel too lets its reader have what arrived
+// other side goes on taking it (ResetPatience), for a kernel too lets its reader have what arrived
 // before a reset, and here more may lie between the two ends than a kernel would hold.
 //
 //        guest side                                                peer
@@ -29,6 +29,7 @@
 #include "vtl/endpoint/endpoint.h"
 #include "vtl/engine/flow_info.h"
 #include "vtl/engine/service.h"
+#include "vtl/service/played_end.h"
 #include "vtl/service/tcp_frame.h"
 #include "vtl/transport/transport.h"
 
@@ -125,7 +126,6 @@ class Relay final : public transport::StreamHandler {
   bool stream_to_guest(Time now);
   void follow_handshake();
   void follow_end(Time now);
-  [[nodiscard]] bool rest_moves(std::size_t left, Time now);
   void send(Time now);
   void over();
 
@@ -143,8 +143,7 @@ class Relay final : public transport::StreamHandler {
   bool stream_ready_ = false;  ///< on_readable was told, and read() has not answered 0 since
   bool stream_over_ = false;   ///< both directions of the stream ended in order, or it broke
   bool reset_due_ = false;     ///< the stream broke: the guest is reset after the rest
-  std::size_t rest_ = ~std::size_t{0};  ///< octets before a reset, when they last moved
-  Time rest_until_ = kNever;            ///< the reset waits no longer
+  ResetPatience rest_;
   std::string transform_;
   Time born_;
   std::uint64_t bytes_from_guest_ = 0;

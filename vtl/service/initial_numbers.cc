@@ -1,4 +1,4 @@
-#include "vtl/service/gateway/initial_numbers.h"
+#include "vtl/service/initial_numbers.h"
 
 #include <array>
 #include <chrono>

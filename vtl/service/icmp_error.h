@@ -1,0 +1,30 @@
+// ICMP errors about TCP connections that VTL plays: which connection one tells of, and what it
+// means for TCP.
+//
+// Thread rule: free functions over their arguments.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "vtl/packet/packet.h"
+#include "vtl/wire/flow_key.h"
+#include "vtl/wire/seq.h"
+
+namespace vtl::service {
+
+/// RFC 5461 section 2, RFC 1191, RFC 8201.
+struct TcpIcmpError {
+  wire::FlowKey key;  ///< of the quoted segment, as it was sent; with the error's own VLAN
+  wire::SeqNum seq;   ///< the quoted one: the error is genuine only if it is in flight
+  bool hard = false;  ///< protocol or port unreachable, administratively prohibited
+  bool unreachable = false;
+  /// The path's MTU asks for segments with at most so much payload and options (an MSS).
+  std::optional<std::uint16_t> mss;
+};
+
+/// What `packet`, whose layout says ICMP, tells of a TCP connection; nothing where it is no error,
+/// malformed, a fragment, or about something else. The ICMP checksum is not verified.
+[[nodiscard]] std::optional<TcpIcmpError> read_tcp_icmp_error(const Packet& packet);
+
+}  // namespace vtl::service
