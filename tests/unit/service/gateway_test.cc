@@ -428,6 +428,38 @@ TEST(Gateway, ASynThatTellsTheMacItsOwnConnectionWaitsForIsASimultaneousOpen) {
   EXPECT_EQ(metric(*world.gateway_b, "connections"), 1);
 }
 
+TEST(Gateway, AFloodOfSynsPushesOutTheOldestWithoutAWord) {
+  service::GatewayOptions options;
+  options.max_half_open = 4;
+  GatewayWorld world(options);
+  const auto serve_slowly = [&world](bool hold) {
+    world.server.on_syn = [&world, hold](const wire::FlowKey& key, const endpoint::Segment& syn) {
+      return std::make_unique<Endpoint>(
+          Endpoint::accept_syn({}, {key.source.port, key.destination.port}, wire::SeqNum(77), syn,
+                               hold, world.reactor.now()));
+    };
+  };
+  serve_slowly(/*hold=*/true);  // no SYN is answered, so all connections stay half-open
+  for (std::uint16_t port = 40000; port < 40010; ++port) {
+    world.connect(port, {});
+    ASSERT_FALSE(world.run_until([] { return false; }, 1ms));
+  }
+  EXPECT_EQ(metric(*world.gateway_a, "half_open"), 4);
+  EXPECT_EQ(metric(*world.gateway_a, "connections"), 4);
+  EXPECT_EQ(metric(*world.gateway_a, "limit_half_open_total"), 6);
+  EXPECT_EQ(metric(*world.gateway_b, "half_open"), 4) << "their streams went, too";
+  for (auto& [key, connection] : world.client.connections) {
+    EXPECT_EQ(connection.endpoint->state(), State::kSynSent) << "none was refused";
+  }
+  // The flood is over. Whoever was pushed out sends its SYN again, as all hosts do.
+  std::erase_if(world.client.connections,
+                [](const auto& entry) { return entry.first.source.port.value() != 40000; });
+  world.server.connections.clear();
+  serve_slowly(/*hold=*/false);
+  EXPECT_TRUE(world.run_until(
+      [&] { return client_side(world, 40000)->state() == State::kEstablished; }, 10s));
+}
+
 TEST(Gateway, ASpentMemoryBudgetHoldsUpConnectionsAndForgetsNone) {
   service::GatewayOptions options;
   options.buffer = 64 << 10;

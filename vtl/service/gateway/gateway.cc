@@ -51,6 +51,7 @@ Gateway::Gateway(GatewayOptions options, Filter filter, std::shared_ptr<Neighbou
       exchange_(std::move(exchange)),
       router_(std::move(router)),
       passed_(kMaxPassed),
+      half_open_(options_.max_half_open),
       alive_(std::make_shared<bool>(true)) {}
 
 Gateway::~Gateway() {
@@ -194,6 +195,7 @@ void Gateway::take_syn(const wire::FlowKey& key, Packet packet) {
       endpoint_config(path.key), {key.destination.port, key.source.port},
       InitialNumbers::of_process().sequence(path.key, now), *segment, /*hold=*/true, now);
   ++counters_.opened;
+  make_half_open_room();
   insert(Relay::open(*this, path, std::move(endpoint), context_->pool().clone(packet), *transport_,
                      Bytes{bytes.data(), preface.size()}, options_.peer));
 }
@@ -301,6 +303,7 @@ void Gateway::connect(const std::shared_ptr<Arrival>& arrival) {
       endpoint::Endpoint::connect(config, {preface.key.source.port, preface.key.destination.port},
                                   InitialNumbers::of_process().sequence(path.key, now), now);
   ++counters_.accepted;
+  make_half_open_room();
   insert(Relay::connect(*this, path, std::move(endpoint), std::move(arrival->incoming),
                         std::string(transport_->kind()), options_.peer));
 }
@@ -310,11 +313,18 @@ bool Gateway::has_room() {
     ++counters_.limit_connections;
     return false;
   }
-  if (half_open_ + arrivals_ >= options_.max_half_open) {
-    ++counters_.limit_half_open;
+  if (arrivals_ >= options_.max_half_open) {
+    ++counters_.limit_arrivals;
     return false;
   }
   return true;
+}
+
+void Gateway::make_half_open_room() {
+  if (Relay* const oldest = half_open_.make_room()) {
+    oldest->give_up();
+    retire(oldest->guest_key());
+  }
 }
 
 endpoint::Config Gateway::endpoint_config(const wire::FlowKey& key) const {
@@ -328,9 +338,9 @@ endpoint::Config Gateway::endpoint_config(const wire::FlowKey& key) const {
 
 void Gateway::insert(std::unique_ptr<Relay> relay) {
   retire(relay->guest_key());  // what may still be scheduled is not destroyed in place
-  ++half_open_;
   Relay& inserted = *relay;
   relays_[inserted.guest_key()] = std::move(relay);
+  half_open_.enter(inserted);
   turns_->schedule(inserted);
 }
 
@@ -339,7 +349,7 @@ void Gateway::retire(const wire::FlowKey& key) {
   if (it == relays_.end()) return;
   std::unique_ptr<Relay> relay = std::move(it->second);
   relays_.erase(it);
-  if (relay->half_open) --half_open_;
+  half_open_.leave(*relay);
   turns_->retire(std::move(relay));
 }
 
@@ -358,10 +368,7 @@ void Gateway::run_turn() {
 }
 
 void Gateway::on_established(Relay& relay) {
-  if (!relay.half_open) return;
-  relay.half_open = false;
-  --half_open_;
-  ++counters_.established;
+  if (half_open_.leave(relay)) ++counters_.established;
 }
 
 void Gateway::on_over(Relay& relay) {
@@ -420,7 +427,7 @@ void Gateway::list_metrics(std::vector<engine::ServiceMetric>& out) const {
     out.push_back({name, help, static_cast<double>(value), false});
   };
   gauge("connections", "Connections now, half-open ones included", relays_.size());
-  gauge("half_open", "Connections whose handshake is not done", half_open_ + arrivals_);
+  gauge("half_open", "Connections whose handshake is not done", half_open_.size() + arrivals_);
   gauge("buffer_bytes", "Octets of buffer memory in use", chunks_ ? chunks_->bytes_in_use() : 0);
   count("opened_total", "Connections taken from the guest", counters_.opened);
   count("accepted_total", "Connections played toward the guest side for the peer",
@@ -432,8 +439,10 @@ void Gateway::list_metrics(std::vector<engine::ServiceMetric>& out) const {
         counters_.passed);
   count("limit_connections_total", "Openings turned away at max_connections",
         counters_.limit_connections);
-  count("limit_half_open_total", "Openings turned away at max_half_open",
-        counters_.limit_half_open);
+  count("limit_half_open_total",
+        "Half-open connections given up at max_half_open, the oldest first", half_open_.evicted());
+  count("limit_arrivals_total", "Streams refused while max_half_open of them looked for next hops",
+        counters_.limit_arrivals);
   count("bad_prefaces_total", "Streams refused because their preface made no sense",
         counters_.bad_prefaces);
   count("unserved_total", "Streams refused because their server is in none of the guest networks",

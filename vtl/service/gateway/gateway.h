@@ -18,8 +18,10 @@
 //   keep_alive: DURATION       2h; 0s turns it off
 //   time_wait: DURATION        10s
 //
-// Limits and what happens at them. At max_connections or max_half_open a SYN is dropped (the guest
-// sends it again) and an incoming stream refused; both counted. A spent memory budget closes
+// Limits and what happens at them. At max_connections a SYN is dropped (the guest sends it again)
+// and an incoming stream refused. At max_half_open the oldest half-open connection is given up
+// without a word (half_open.h), and streams that still look for their next hops are refused. All
+// are counted. A spent memory budget closes
 // windows. IP fragments of TCP are not taken. Frames with two VLAN tags are not taken.
 //
 // Counters: see list_metrics(). Drops: bad-checksum, malformed-transport, flow-table-full,
@@ -53,6 +55,7 @@
 #include "vtl/service/gateway/preface.h"
 #include "vtl/service/gateway/relay.h"
 #include "vtl/service/gateway/stream_router.h"
+#include "vtl/service/half_open.h"
 #include "vtl/service/turns.h"
 
 namespace vtl::service {
@@ -78,7 +81,7 @@ class Gateway final : public engine::Service, private RelayOwner, private Stream
  private:
   struct Counters {
     std::uint64_t opened = 0, accepted = 0, established = 0, refused = 0, passed = 0,
-                  limit_connections = 0, limit_half_open = 0, bad_prefaces = 0, unresolved = 0,
+                  limit_connections = 0, limit_arrivals = 0, bad_prefaces = 0, unresolved = 0,
                   unserved = 0;
   };
   struct Arrival;  // an incoming stream whose next hops are being found
@@ -95,6 +98,7 @@ class Gateway final : public engine::Service, private RelayOwner, private Stream
   void resolve_client(std::shared_ptr<Arrival> arrival);
   void connect(const std::shared_ptr<Arrival>& arrival);
   [[nodiscard]] bool has_room();
+  void make_half_open_room();
   /// `key`: as the endpoint sends it.
   [[nodiscard]] endpoint::Config endpoint_config(const wire::FlowKey& key) const;
   void insert(std::unique_ptr<Relay> relay);
@@ -137,7 +141,7 @@ class Gateway final : public engine::Service, private RelayOwner, private Stream
   AgingMap<wire::FlowKey, wire::SeqNum> passed_;
   std::unique_ptr<Turns<Relay>> turns_;
   std::vector<wire::FlowKey> over_;
-  std::size_t half_open_ = 0;
+  HalfOpenTable<Relay> half_open_;
   std::size_t arrivals_ = 0;
   bool running_ = false;
   std::function<void()> stopped_;

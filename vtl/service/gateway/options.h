@@ -41,7 +41,8 @@ struct GatewayOptions {
   /// Connections at once, on each worker, half-open ones included; more SYNs are dropped and
   /// counted.
   std::size_t max_connections = 65536;
-  /// Connections whose handshake is not done, on each worker; more SYNs are dropped and counted.
+  /// Connections whose handshake is not done, on each worker; one more, and the oldest is given up
+  /// and counted.
   std::size_t max_half_open = 4096;
   /// Octets buffered for one connection in each direction: the window offered to the guest side.
   std::size_t buffer = std::size_t{4} << 20;

@@ -220,6 +220,14 @@ void Relay::abort(StreamError reason) {
   over();
 }
 
+void Relay::give_up() {
+  if (phase_ == Phase::kOver) return;
+  if (stream_ && !stream_over_) stream_->abort(StreamError::kLimit);
+  if (incoming_) incoming_->refuse(StreamError::kLimit);
+  stream_over_ = true;
+  over();
+}
+
 void Relay::over() {
   timer_.cancel();
   phase_ = Phase::kOver;
@@ -241,7 +249,9 @@ void Relay::on_refused(StreamError reason) {
   stream_over_ = true;
   switch (reason) {
     case StreamError::kTimedOut:
-      // The server was silent, so VTL is: the guest's own timer tells it.
+    case StreamError::kLimit:
+      // The server was silent, so VTL is: the guest's own timer tells it. At a limit of the peer's
+      // its next SYN may find room, as at one of ours.
       over();
       return;
     case StreamError::kHostUnreachable:

@@ -29,6 +29,7 @@
 #include "vtl/endpoint/endpoint.h"
 #include "vtl/engine/flow_info.h"
 #include "vtl/engine/service.h"
+#include "vtl/service/half_open.h"
 #include "vtl/service/played_end.h"
 #include "vtl/service/tcp_frame.h"
 #include "vtl/transport/transport.h"
@@ -89,6 +90,8 @@ class Relay final : public transport::StreamHandler {
 
   /// Moves octets between endpoint and stream, sends what is due, sets the timer.
   void pump();
+  /// Ends it without a word to the guest's side, as if its SYN had been lost.
+  void give_up();
   /// Resets both sides now.
   void abort(transport::StreamError reason);
 
@@ -108,8 +111,8 @@ class Relay final : public transport::StreamHandler {
            (stream_over_ && endpoint_.state() == endpoint::State::kTimeWait);
   }
 
-  bool scheduled = false;  ///< the owner's mark for schedule()
-  bool half_open = true;   ///< the owner's mark: counted as half-open
+  bool scheduled = false;          ///< the owner's mark for schedule()
+  HalfOpenPlace<Relay> half_open;  ///< the owner's
 
   // transport::StreamHandler
   void on_open() override;
