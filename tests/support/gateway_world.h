@@ -105,6 +105,9 @@ class GatewayWorld {
   }
 
   /// A connection from the client to the server's port 80.
+  /// Of the client: one clock for all its connections.
+  static constexpr std::uint32_t kTimestampOffset = 0;
+
   TestHost::Connection& connect(std::uint16_t port, const endpoint::Config& config,
                                 std::uint16_t vlan = 0) {
     wire::FlowKey key;
@@ -114,7 +117,7 @@ class GatewayWorld {
     TestHost::Connection connection;
     connection.path = {.source_mac = client.mac, .destination_mac = server.mac, .key = key};
     connection.endpoint = std::make_unique<endpoint::Endpoint>(endpoint::Endpoint::connect(
-        config, {key.source.port, key.destination.port},
+        config, {key.source.port, key.destination.port, kTimestampOffset},
         wire::SeqNum(static_cast<std::uint32_t>(rng_.next())), reactor.now()));
     return client.connections[key] = std::move(connection);
   }

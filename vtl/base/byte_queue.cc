@@ -82,9 +82,11 @@ void ByteQueue::consume(std::size_t n) noexcept {
       delete[] chunks_[i];
     }
   }
-  chunks_.erase(chunks_.begin(), chunks_.begin() + static_cast<std::ptrdiff_t>(spent));
+  if (spent > 0) {
+    chunks_.erase(chunks_.begin(), chunks_.begin() + static_cast<std::ptrdiff_t>(spent));
+  }
   head_ = size_ == 0 ? 0 : head_ % ChunkPool::kChunk;
-  if (chunks_.empty() && chunks_.capacity() > 8) std::vector<std::uint8_t*>().swap(chunks_);
+  free_if_empty(chunks_);
 }
 
 std::size_t ByteQueue::spans(std::size_t offset, std::size_t length,

@@ -7,6 +7,8 @@
 // size() octets lie in consecutive chunks; no chunk is empty.
 #pragma once
 
+#include <absl/container/inlined_vector.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -36,6 +38,19 @@ class ChunkPool {
   std::vector<std::uint8_t*> free_;
 };
 
+/// Chunks in order. The first two need no memory of their own: most buffers are empty or small.
+using ChunkList = absl::InlinedVector<std::uint8_t*, 2>;
+
+/// Octets that the list itself has on the heap.
+inline std::size_t heap_of(const ChunkList& list) {
+  return list.capacity() > 2 ? list.capacity() * sizeof(std::uint8_t*) : 0;
+}
+
+/// Gives back what an empty list keeps for later.
+inline void free_if_empty(ChunkList& list) {
+  if (list.empty() && list.capacity() > 2) list.shrink_to_fit();
+}
+
 class ByteQueue {
  public:
   explicit ByteQueue(ChunkPool* pool = nullptr) noexcept : pool_(pool) {}
@@ -58,14 +73,18 @@ class ByteQueue {
   void copy(std::size_t offset, MutableBytes out) const noexcept;
   void clear() noexcept;
   /// Octets that append() takes without a new chunk.
-  [[nodiscard]] std::size_t tail_room() const noexcept { return memory() - head_ - size_; }
-  /// Octets of chunk memory held.
-  [[nodiscard]] std::size_t memory() const noexcept { return chunks_.size() * ChunkPool::kChunk; }
+  [[nodiscard]] std::size_t tail_room() const noexcept {
+    return chunks_.size() * ChunkPool::kChunk - head_ - size_;
+  }
+  /// Octets of memory held beside the object itself.
+  [[nodiscard]] std::size_t memory() const noexcept {
+    return chunks_.size() * ChunkPool::kChunk + heap_of(chunks_);
+  }
 
  private:
   ChunkPool* pool_;
-  std::vector<std::uint8_t*>
-      chunks_;            // a ring is not worth it: few chunks, moved pointers are cheap
+  // A ring is not worth it: few chunks, moved pointers are cheap.
+  ChunkList chunks_;
   std::size_t head_ = 0;  // offset of the first octet in chunks_[0]
   std::size_t size_ = 0;
 };

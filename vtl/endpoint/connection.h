@@ -73,7 +73,8 @@ struct Plan {
 
 class Connection {
  public:
-  Connection(const Config& config, Endpoint::Ports ports, wire::SeqNum iss, Time now);
+  Connection(const SharedConfig& config, const Endpoint::Identity& identity, wire::SeqNum iss,
+             Time now);
 
   // handshake.cc
   void open_active(Time now);
@@ -114,7 +115,7 @@ class Connection {
   [[nodiscard]] bool all_acknowledged() const noexcept;
   [[nodiscard]] Duration smoothed_rtt() const noexcept { return rtt_.smoothed(); }
   [[nodiscard]] const EndpointStats& stats() const noexcept { return stats_; }
-  [[nodiscard]] const wire::TcpOptions& peer_options() const noexcept { return peer_options_; }
+  [[nodiscard]] wire::TcpOptions peer_options() const noexcept;
   [[nodiscard]] std::uint16_t effective_mss() const noexcept { return mss_; }
   [[nodiscard]] std::size_t memory() const noexcept;
 
@@ -125,6 +126,8 @@ class Connection {
     std::uint16_t field;
     wire::SeqNum right;
   };
+
+  [[nodiscard]] const Config& config() const noexcept { return *shared_config_; }
 
   // State (endpoint.cc, handshake.cc)
   void set_state(State state) noexcept { state_ = state; }
@@ -197,7 +200,7 @@ class Connection {
   }
   /// The most octets of one emitted segment: whole segments only.
   [[nodiscard]] std::uint32_t super_frame() const noexcept {
-    const auto most = static_cast<std::uint32_t>(config_.max_super_frame);
+    const auto most = static_cast<std::uint32_t>(config().max_super_frame);
     return std::max<std::uint32_t>(most - most % mss_, mss_);
   }
   void announce_window() noexcept;
@@ -215,8 +218,9 @@ class Connection {
   [[nodiscard]] Time keep_alive_at() const noexcept;
   void ack_now() noexcept { ack_due_ = AckDue::kNow; }
 
-  Config config_;
-  Endpoint::Ports ports_;
+  SharedConfig shared_config_;
+  wire::Port local_;
+  wire::Port remote_;
   State state_ = State::kClosed;
   EndReason end_reason_ = EndReason::kNone;
   bool held_ = false;
@@ -227,7 +231,10 @@ class Connection {
   std::uint8_t syn_timeouts_ = 0;
 
   // Negotiated
-  wire::TcpOptions peer_options_;
+  std::optional<std::uint16_t> peer_mss_;
+  std::optional<std::uint8_t> peer_scale_;
+  bool peer_stamps_ = false;
+  bool peer_sack_ = false;
   bool timestamps_ = false;
   bool sack_ = false;  // we tell the peer what lies beyond a gap
   std::uint8_t send_scale_ = 0;

@@ -1,6 +1,7 @@
 // The doors of the endpoint: what endpoint.h promises, handed to the Connection.
 #include "vtl/endpoint/endpoint.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "vtl/endpoint/connection.h"
@@ -59,15 +60,26 @@ Endpoint::Endpoint(Endpoint&&) noexcept = default;
 Endpoint& Endpoint::operator=(Endpoint&&) noexcept = default;
 Endpoint::~Endpoint() = default;
 
-Endpoint Endpoint::connect(const Config& config, Ports ports, wire::SeqNum iss, Time now) {
-  auto connection = std::make_unique<Connection>(config, ports, iss, now);
+SharedConfig ConfigCache::share(const Config& config) {
+  const auto known = std::find_if(entries_.begin(), entries_.end(),
+                                  [&](const Entry& entry) { return entry.asked == config; });
+  if (known != entries_.end()) return known->shared;
+  if (entries_.size() < kMost) return entries_.emplace_back(config, config).shared;
+  Entry& reused = entries_[oldest_++ % kMost];
+  reused = {config, config};
+  return reused.shared;
+}
+
+Endpoint Endpoint::connect(const SharedConfig& config, const Identity& identity, wire::SeqNum iss,
+                           Time now) {
+  auto connection = std::make_unique<Connection>(config, identity, iss, now);
   connection->open_active(now);
   return Endpoint(std::move(connection));
 }
 
-Endpoint Endpoint::accept_syn(const Config& config, Ports ports, wire::SeqNum iss,
-                              const Segment& syn, bool hold, Time now) {
-  auto connection = std::make_unique<Connection>(config, ports, iss, now);
+Endpoint Endpoint::accept_syn(const SharedConfig& config, const Identity& identity,
+                              wire::SeqNum iss, const Segment& syn, bool hold, Time now) {
+  auto connection = std::make_unique<Connection>(config, identity, iss, now);
   connection->open_passive(syn, hold, now);
   return Endpoint(std::move(connection));
 }
@@ -153,7 +165,7 @@ Duration Endpoint::smoothed_rtt() const noexcept {
 const EndpointStats& Endpoint::stats() const noexcept {
   return connection_->stats();
 }
-const wire::TcpOptions& Endpoint::peer_options() const noexcept {
+wire::TcpOptions Endpoint::peer_options() const noexcept {
   return connection_->peer_options();
 }
 std::uint16_t Endpoint::effective_mss() const noexcept {

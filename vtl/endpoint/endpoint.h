@@ -22,6 +22,7 @@
 #include <optional>
 #include <span>
 #include <string_view>
+#include <vector>
 
 #include "vtl/base/byte_queue.h"
 #include "vtl/base/function_ref.h"
@@ -63,9 +64,6 @@ struct Config {
   std::uint8_t window_scale = 7;  ///< offered; 0..14
   bool offer_window_scale = true;
   bool offer_timestamps = true;
-  /// Where the clock of our timestamps begins (RFC 7323 section 5.4): the same for all connections
-  /// between two addresses, so that a later one never seems older. Unset: made from the ISS.
-  std::optional<std::uint32_t> timestamp_offset{};
   /// RFC 2018, as a receiver: the peer is told what lies beyond a gap. The peer's own blocks are
   /// not yet used.
   bool offer_sack = false;
@@ -89,6 +87,37 @@ struct Config {
   /// Where the buffers' memory comes from, shared by many endpoints; null: the heap. When it is
   /// spent write() takes less, and the window offered to the peer stays shut.
   ChunkPool* pool = nullptr;
+
+  bool operator==(const Config&) const = default;
+};
+
+/// A Config within its ranges, shared by all endpoints that were made with it: an endpoint keeps a
+/// reference, not a copy. Made from a Config wherever one is expected. Thread rule: a value.
+class SharedConfig {
+ public:
+  SharedConfig() : SharedConfig(Config{}) {}
+  SharedConfig(const Config& config);  // NOLINT(google-explicit-constructor)
+  [[nodiscard]] const Config& operator*() const noexcept { return *config_; }
+  [[nodiscard]] const Config* operator->() const noexcept { return config_.get(); }
+
+ private:
+  std::shared_ptr<const Config> config_;
+};
+
+/// Finds the SharedConfig that equals a Config, so that whoever makes a Config for each connection
+/// keeps only the few different ones. Remembers the last kMost. Thread rule: one thread.
+class ConfigCache {
+ public:
+  static constexpr std::size_t kMost = 16;
+  [[nodiscard]] SharedConfig share(const Config& config);
+
+ private:
+  struct Entry {
+    Config asked;  ///< as it was before it was brought within its ranges
+    SharedConfig shared;
+  };
+  std::vector<Entry> entries_;
+  std::size_t oldest_ = 0;
 };
 
 /// A received segment. The IP layer's ECN field comes along; `segments` tells how many wire
@@ -116,7 +145,7 @@ using Emit = FunctionRef<bool(const OutSegment&)>;
 
 struct EndpointStats {
   std::uint64_t segments_in = 0, segments_out = 0, bytes_in = 0, bytes_out = 0;
-  std::uint64_t retransmissions = 0, timeouts = 0, fast_retransmits = 0, out_of_order = 0,
+  std::uint32_t retransmissions = 0, timeouts = 0, fast_retransmits = 0, out_of_order = 0,
                 duplicates = 0, zero_window_probes = 0, challenge_acks = 0, paws_drops = 0,
                 out_of_window = 0;
 };
@@ -125,20 +154,25 @@ class Connection;  // the state of RFC 9293, private to the room (connection.h)
 
 class Endpoint {
  public:
-  /// Identity: our address and port, and the peer's. Only ports enter segments; addresses are the
-  /// caller's matter.
-  struct Ports {
+  /// Whose connection it is. Of our address and port and the peer's only the ports enter segments;
+  /// addresses are the caller's matter.
+  struct Identity {
     wire::Port local;
     wire::Port remote;
+    /// Where the clock of our timestamps begins (RFC 7323 section 5.4): the same for all
+    /// connections between two addresses, so that a later one never seems older. Unset: made from
+    /// the ISS.
+    std::optional<std::uint32_t> timestamp_offset{};
   };
 
   /// An active opener: the SYN goes out at the first dispatch(). `iss`: initial sequence number
   /// (RFC 6528; the caller draws it).
-  static Endpoint connect(const Config& config, Ports ports, wire::SeqNum iss, Time now);
+  static Endpoint connect(const SharedConfig& config, const Identity& identity, wire::SeqNum iss,
+                          Time now);
 
   /// A passive opener from a received SYN. With `hold` no SYN,ACK is sent (and retransmitted SYNs
   /// are swallowed) until accept() is called; refuse() answers the SYN with a reset instead.
-  static Endpoint accept_syn(const Config& config, Ports ports, wire::SeqNum iss,
+  static Endpoint accept_syn(const SharedConfig& config, const Identity& identity, wire::SeqNum iss,
                              const Segment& syn, bool hold, Time now);
 
   Endpoint(Endpoint&&) noexcept;
@@ -202,8 +236,9 @@ class Endpoint {
   [[nodiscard]] bool all_acknowledged() const noexcept;
   [[nodiscard]] Duration smoothed_rtt() const noexcept;
   [[nodiscard]] const EndpointStats& stats() const noexcept;
-  /// The options of the peer's SYN; what was negotiated follows from both.
-  [[nodiscard]] const wire::TcpOptions& peer_options() const noexcept;
+  /// The options of the peer's SYN, timestamps without their value; what was negotiated follows
+  /// from both.
+  [[nodiscard]] wire::TcpOptions peer_options() const noexcept;
   /// Payload per wire segment now.
   [[nodiscard]] std::uint16_t effective_mss() const noexcept;
   /// Octets of memory held, buffers included.

@@ -32,21 +32,26 @@ Config sane(Config config) {
 
 }  // namespace
 
-Connection::Connection(const Config& config, Endpoint::Ports ports, wire::SeqNum iss, Time now)
-    : config_(sane(config)),
-      ports_(ports),
-      offered_mss_(config_.mss),
+SharedConfig::SharedConfig(const Config& config)
+    : config_(std::make_shared<const Config>(sane(config))) {}
+
+Connection::Connection(const SharedConfig& config, const Endpoint::Identity& identity,
+                       wire::SeqNum iss, Time now)
+    : shared_config_(config),
+      local_(identity.local),
+      remote_(identity.remote),
+      offered_mss_(config->mss),
       path_mss_(UINT16_MAX),
-      mss_(std::min(kDefaultMss, config_.mss)),
+      mss_(std::min(kDefaultMss, config->mss)),
       iss_(iss),
       snd_una_(iss),
       snd_nxt_(iss),
       snd_max_(iss),
-      to_send_(config_.pool),
-      received_(config_.pool),
-      ts_offset_(config_.timestamp_offset.value_or(spread(iss.value()))),
-      rtt_(config_.initial_rto, config_.min_rto, config_.max_rto),
-      congestion_(config_.congestion, mss_),
+      to_send_(config->pool),
+      received_(config->pool),
+      ts_offset_(identity.timestamp_offset.value_or(spread(iss.value()))),
+      rtt_(config->initial_rto, config->min_rto, config->max_rto),
+      congestion_(config->congestion, mss_),
       rtx_next_(iss),
       rtx_end_(iss),
       recover_(iss),
@@ -72,7 +77,7 @@ void Connection::accept(Time now, std::uint16_t far_mss) {
   if (!held_) return;
   held_ = false;
   syn_due_ = true;
-  if (far_mss != 0) offered_mss_ = std::clamp(far_mss, kMinMss, config_.mss);
+  if (far_mss != 0) offered_mss_ = std::clamp(far_mss, kMinMss, config().mss);
   progress_at_ = now;
 }
 
@@ -99,22 +104,25 @@ void Connection::icmp_error(bool hard, Time /*now*/) {
 // Takes what the peer's SYN says. The window field of a SYN is never scaled (RFC 7323 section 2.2).
 void Connection::learn_syn(const Segment& syn, Time now) {
   const wire::TcpFields& header = syn.header;
-  peer_options_ = header.options;
+  peer_mss_ = header.options.mss;
+  peer_scale_ = header.options.window_scale;
+  peer_stamps_ = header.options.timestamps.has_value();
+  peer_sack_ = header.options.sack_permitted;
   irs_ = header.seq;
   rcv_nxt_ = irs_ + 1;
   const auto offered =
-      static_cast<std::uint32_t>(std::min<std::size_t>(UINT16_MAX, config_.receive_buffer));
+      static_cast<std::uint32_t>(std::min<std::size_t>(UINT16_MAX, config().receive_buffer));
   rcv_adv_ = active_ && snd_nxt_ != iss_ ? rcv_nxt_ + offered : rcv_nxt_;
   last_ack_sent_ = rcv_nxt_;
-  timestamps_ = config_.offer_timestamps && header.options.timestamps.has_value();
+  timestamps_ = config().offer_timestamps && header.options.timestamps.has_value();
   if (timestamps_) {
     ts_recent_ = header.options.timestamps->value;
     ts_recent_at_ = now;
   }
-  sack_ = config_.offer_sack && header.options.sack_permitted;
-  const bool scaled = config_.offer_window_scale && header.options.window_scale.has_value();
+  sack_ = config().offer_sack && header.options.sack_permitted;
+  const bool scaled = config().offer_window_scale && header.options.window_scale.has_value();
   send_scale_ = scaled ? std::min(*header.options.window_scale, kMaxWindowScale) : std::uint8_t{0};
-  receive_scale_ = scaled ? config_.window_scale : std::uint8_t{0};
+  receive_scale_ = scaled ? config().window_scale : std::uint8_t{0};
   snd_wnd_ = header.window;
   max_snd_wnd_ = std::max(max_snd_wnd_, snd_wnd_);
   snd_wl1_ = header.seq;
@@ -122,9 +130,18 @@ void Connection::learn_syn(const Segment& syn, Time now) {
   set_mss();
 }
 
+wire::TcpOptions Connection::peer_options() const noexcept {
+  wire::TcpOptions options;
+  options.mss = peer_mss_;
+  options.window_scale = peer_scale_;
+  options.sack_permitted = peer_sack_;
+  if (peer_stamps_) options.timestamps.emplace();
+  return options;
+}
+
 // RFC 9293 section 3.7.1: what both ends and the path take, less the options of every segment.
 void Connection::set_mss() noexcept {
-  std::uint16_t mss = std::min(peer_options_.mss.value_or(kDefaultMss), config_.mss);
+  std::uint16_t mss = std::min(peer_mss_.value_or(kDefaultMss), config().mss);
   mss = std::max(std::min(mss, path_mss_), kMinMss);
   if (timestamps_) mss = static_cast<std::uint16_t>(mss - kTimestampsOctets);
   mss_ = mss;

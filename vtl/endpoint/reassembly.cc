@@ -48,8 +48,7 @@ ReceiveBuffer::Range ReceiveBuffer::range(std::size_t i) const noexcept {
 }
 
 std::size_t ReceiveBuffer::memory() const noexcept {
-  return held_ * ChunkPool::kChunk + chunks_.capacity() * sizeof(std::uint8_t*) +
-         ranges_.capacity() * sizeof(Stored);
+  return held_ * ChunkPool::kChunk + heap_of(chunks_) + ranges_.capacity() * sizeof(Stored);
 }
 
 void ReceiveBuffer::clear() noexcept {
@@ -132,9 +131,11 @@ void ReceiveBuffer::trim() noexcept {
   }
   const std::size_t spent = std::min(chunks_.size(), chunk_of(begin_));
   for (std::size_t i = 0; i < spent; ++i) free_chunk(chunks_[i]);
-  chunks_.erase(chunks_.begin(), chunks_.begin() + static_cast<std::ptrdiff_t>(spent));
+  if (spent > 0) {
+    chunks_.erase(chunks_.begin(), chunks_.begin() + static_cast<std::ptrdiff_t>(spent));
+  }
   base_ = begin_ - begin_ % ChunkPool::kChunk;
-  if (chunks_.empty() && chunks_.capacity() > 8) std::vector<std::uint8_t*>().swap(chunks_);
+  free_if_empty(chunks_);
 }
 
 }  // namespace vtl::endpoint

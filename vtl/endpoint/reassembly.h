@@ -75,7 +75,7 @@ class ReceiveBuffer {
   void trim() noexcept;
 
   ChunkPool* pool_;
-  std::vector<std::uint8_t*> chunks_;  // null where nothing was stored
+  ChunkList chunks_;  // null where nothing was stored
   std::vector<Stored> ranges_;
   std::uint64_t base_ = 0;   // position of the first octet of chunks_[0]; a multiple of kChunk
   std::uint64_t begin_ = 0;  // position of the first readable octet

@@ -195,7 +195,7 @@ void Connection::process_new_ack(const Segment& segment, Time now) {
   const auto acked = static_cast<std::uint32_t>(ack - snd_una_);
   if (fin_queued_ && !fin_acked_ && ack > data_end()) fin_acked_ = true;
   to_send_.consume(std::min<std::size_t>(acked, to_send_.size()));
-  if (config_.pool != nullptr) announce_window();  // the pool may have been what shut it
+  if (config().pool != nullptr) announce_window();  // the pool may have been what shut it
   snd_una_ = ack;
   snd_nxt_ = max(snd_nxt_, ack);
   rtx_next_ = max(rtx_next_, ack);
@@ -227,7 +227,7 @@ void Connection::measure_rtt(const Segment& segment, Time now) noexcept {
   const auto& stamps = segment.header.options.timestamps;
   if (!ambiguous_ || !timestamps_ || !stamps || stamps->echo == 0) return;
   const std::uint32_t elapsed = timestamp(now) - stamps->echo;
-  if (elapsed >= static_cast<std::uint32_t>(config_.user_timeout / 1ms)) return;  // not ours
+  if (elapsed >= static_cast<std::uint32_t>(config().user_timeout / 1ms)) return;  // not ours
   rtt_.sample(std::max<std::uint32_t>(elapsed, 1) * 1ms);
   ambiguous_ = false;
 }
@@ -311,7 +311,7 @@ void Connection::schedule_ack(const Segment& segment, Time now) noexcept {
     ack_now();
   } else if (ack_due_ == AckDue::kNo) {
     ack_due_ = AckDue::kDelayed;
-    ack_at_ = now + config_.delayed_ack;
+    ack_at_ = now + config().delayed_ack;
   }
 }
 

@@ -65,7 +65,7 @@ std::uint32_t Connection::sendable(std::uint32_t unsent, std::uint32_t window_ro
   const bool idle = snd_una_ == snd_nxt_;
   if (length == unsent) {  // all of it fits
     const std::uint32_t tail = length % mss_;
-    if (tail == 0 || !config_.nagle || fin_queued_ || (idle && length < mss_)) return length;
+    if (tail == 0 || !config().nagle || fin_queued_ || (idle && length < mss_)) return length;
     return length - tail;  // RFC 9293 section 3.7.4: the rest waits for the acknowledgement
   }
   if (length < mss_) {
@@ -181,8 +181,8 @@ void Connection::sent(const Plan& plan, const wire::TcpFields& /*header*/, Time 
 
 wire::TcpFields Connection::header_for(const Plan& plan, const WindowOffer& offer, Time now) const {
   wire::TcpFields header;
-  header.source = ports_.local;
-  header.destination = ports_.remote;
+  header.source = local_;
+  header.destination = remote_;
   header.seq = plan.seq;
   header.ack = rcv_nxt_;
   header.window = offer.field;
@@ -209,7 +209,7 @@ wire::TcpFields Connection::header_for(const Plan& plan, const WindowOffer& offe
   if (plan.fin) bits |= TcpFlags::kFin;
   if (plan.length > 0 && plan.seq + plan.length == data_end()) bits |= TcpFlags::kPsh;
   header.flags.bits = bits;
-  const bool offering = state_ == State::kSynSent && config_.offer_timestamps;
+  const bool offering = state_ == State::kSynSent && config().offer_timestamps;
   if (timestamps_ || offering) {
     header.options.timestamps = wire::TcpTimestamps{timestamp(now), timestamps_ ? ts_recent_ : 0};
   }
@@ -244,19 +244,19 @@ void Connection::add_sack_blocks(wire::TcpOptions& options) const noexcept {
 void Connection::add_syn_options(wire::TcpOptions& options) const noexcept {
   const bool first = state_ == State::kSynSent;
   options.mss = offered_mss_;
-  if (config_.offer_window_scale && (first || peer_options_.window_scale)) {
-    options.window_scale = config_.window_scale;
+  if (config().offer_window_scale && (first || peer_scale_)) {
+    options.window_scale = config().window_scale;
   }
-  options.sack_permitted = config_.offer_sack && (first || peer_options_.sack_permitted);
+  options.sack_permitted = config().offer_sack && (first || peer_sack_);
 }
 
 // Octets that the buffer and the pool can still take after RCV.NXT.
 std::size_t Connection::receive_room() const noexcept {
   const std::size_t unread = received_.readable();
-  std::size_t room = config_.receive_buffer > unread ? config_.receive_buffer - unread : 0;
-  if (config_.pool != nullptr) {
-    const std::size_t spent = config_.pool->bytes_in_use();
-    const std::size_t bound = config_.pool->max_bytes();
+  std::size_t room = config().receive_buffer > unread ? config().receive_buffer - unread : 0;
+  if (config().pool != nullptr) {
+    const std::size_t spent = config().pool->bytes_in_use();
+    const std::size_t bound = config().pool->max_bytes();
     room = std::min(room, bound > spent ? bound - spent : 0);
   }
   return room;
@@ -268,7 +268,7 @@ std::size_t Connection::receive_room() const noexcept {
 // one unit, and what was promised is still accepted (RFC 7323 section 2.4).
 Connection::WindowOffer Connection::offer_window(bool syn) const noexcept {
   const wire::SeqNum limit = rcv_nxt_ + static_cast<std::uint32_t>(receive_room());
-  const std::size_t step = std::min<std::size_t>(config_.receive_buffer / 2, offered_mss_);
+  const std::size_t step = std::min<std::size_t>(config().receive_buffer / 2, offered_mss_);
   wire::SeqNum right = rcv_adv_;
   if (limit - rcv_adv_ >= static_cast<std::int32_t>(std::max<std::size_t>(step, 1))) right = limit;
   const auto window = static_cast<std::uint32_t>(std::max<std::int32_t>(right - rcv_nxt_, 0));

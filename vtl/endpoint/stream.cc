@@ -27,7 +27,7 @@ void Connection::announce_window() noexcept {
   const std::int32_t opened = offer_window(false).right - rcv_adv_;
   if (opened <= 0) return;
   const std::int32_t left = rcv_adv_ - rcv_nxt_;
-  const auto quarter = static_cast<std::int32_t>(config_.receive_buffer / 4);
+  const auto quarter = static_cast<std::int32_t>(config().receive_buffer / 4);
   const bool starved = left < 2 * offered_mss_;
   const bool worth = opened >= 2 * offered_mss_ && (opened >= quarter || left <= quarter);
   if (starved || worth) ack_now();
@@ -41,12 +41,12 @@ bool Connection::may_write() const noexcept {
 std::size_t Connection::writable() const noexcept {
   if (!may_write()) return 0;
   const std::size_t held = to_send_.size();
-  std::size_t room = config_.send_buffer > held ? config_.send_buffer - held : 0;
-  if (config_.pool != nullptr) {
-    const std::size_t most = config_.pool->max_bytes();
+  std::size_t room = config().send_buffer > held ? config().send_buffer - held : 0;
+  if (config().pool != nullptr) {
+    const std::size_t most = config().pool->max_bytes();
     const std::size_t bound =
         most - std::min(most, std::max(most / kReceiveShare, ChunkPool::kChunk));
-    const std::size_t used = config_.pool->bytes_in_use();
+    const std::size_t used = config().pool->bytes_in_use();
     const std::size_t spare = bound > used ? bound - used : 0;
     room = std::min(room, spare - spare % ChunkPool::kChunk + to_send_.tail_room());
   }
@@ -54,15 +54,15 @@ std::size_t Connection::writable() const noexcept {
 }
 
 bool Connection::send_starved() const noexcept {
-  return may_write() && to_send_.size() < config_.send_buffer && writable() == 0;
+  return may_write() && to_send_.size() < config().send_buffer && writable() == 0;
 }
 
 bool Connection::receive_starved() const noexcept {
   const bool receiving =
       state_ == State::kEstablished || state_ == State::kFinWait1 || state_ == State::kFinWait2;
-  return receiving && !fin_received_ && config_.pool != nullptr && received_.readable() == 0 &&
+  return receiving && !fin_received_ && config().pool != nullptr && received_.readable() == 0 &&
          rcv_adv_ - rcv_nxt_ < 2 * offered_mss_ &&
-         config_.receive_buffer >= 4 * static_cast<std::size_t>(offered_mss_);
+         config().receive_buffer >= 4 * static_cast<std::size_t>(offered_mss_);
 }
 
 std::size_t Connection::write(Bytes data, Time now) {

@@ -21,7 +21,7 @@ void Connection::arm(Timer timer, Duration after, Time now) noexcept {
   timer_ = timer;
   timer_at_ = now + after;
   if (synchronized()) {
-    timer_at_ = std::max(std::min(timer_at_, progress_at_ + config_.user_timeout), now);
+    timer_at_ = std::max(std::min(timer_at_, progress_at_ + config().user_timeout), now);
   }
 }
 
@@ -68,7 +68,7 @@ void Connection::fire_timers(Time now) {
 
 // RFC 9293 section 3.8.3, R2. The reset tells a peer that hears us but whom we do not hear.
 bool Connection::gave_up(Time now) {
-  if (now - progress_at_ < config_.user_timeout) return false;
+  if (now - progress_at_ < config().user_timeout) return false;
   reset_due_ = true;
   reset_seq_ = acceptable_seq();
   end(EndReason::kTimedOut);
@@ -77,7 +77,7 @@ bool Connection::gave_up(Time now) {
 
 void Connection::fire_retransmission(Time now) {
   if (!synchronized()) {
-    if (syn_timeouts_ >= config_.syn_retries) {
+    if (syn_timeouts_ >= config().syn_retries) {
       end(soft_error_ ? EndReason::kUnreachable : EndReason::kTimedOut);
       return;
     }
@@ -108,15 +108,15 @@ void Connection::fire_persist(Time now) {
 }
 
 Time Connection::keep_alive_at() const noexcept {
-  if (config_.keep_alive_idle == Duration::zero() || !synchronized() || keep_alive_due_ ||
+  if (config().keep_alive_idle == Duration::zero() || !synchronized() || keep_alive_due_ ||
       state_ == State::kTimeWait || timer_ != Timer::kOff) {
     return kNever;
   }
-  return heard_at_ + config_.keep_alive_idle + keep_alives_sent_ * config_.keep_alive_interval;
+  return heard_at_ + config().keep_alive_idle + keep_alives_sent_ * config().keep_alive_interval;
 }
 
 void Connection::fire_keep_alive(Time now) {
-  if (keep_alives_sent_ >= config_.keep_alive_probes) {
+  if (keep_alives_sent_ >= config().keep_alive_probes) {
     reset_due_ = true;
     reset_seq_ = acceptable_seq();
     end(EndReason::kTimedOut);
@@ -125,14 +125,14 @@ void Connection::fire_keep_alive(Time now) {
   ++keep_alives_sent_;
   keep_alive_due_ = true;
   // After a pause of ours the next probe is one interval from now, not from when it was due.
-  heard_at_ = std::max(heard_at_, now - config_.keep_alive_idle -
-                                      (keep_alives_sent_ - 1) * config_.keep_alive_interval);
+  heard_at_ = std::max(heard_at_, now - config().keep_alive_idle -
+                                      (keep_alives_sent_ - 1) * config().keep_alive_interval);
 }
 
 // RFC 9293 section 3.10.7.4; 2 MSL.
 void Connection::enter_time_wait(Time now) noexcept {
   set_state(State::kTimeWait);
-  time_wait_at_ = now + config_.time_wait;
+  time_wait_at_ = now + config().time_wait;
 }
 
 // Nothing more is received. What arrived stays readable.

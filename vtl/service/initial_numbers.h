@@ -27,7 +27,7 @@ class InitialNumbers {
 
   /// For the end that sends with `key`.
   [[nodiscard]] wire::SeqNum sequence(const wire::FlowKey& key, Time now) const noexcept;
-  /// Added to the clock in milliseconds (endpoint::Config::timestamp_offset).
+  /// Added to the clock in milliseconds (endpoint::Endpoint::Identity).
   [[nodiscard]] std::uint32_t timestamp_offset(const wire::FlowKey& key) const noexcept;
 
  private:

@@ -23,7 +23,6 @@ endpoint::Config played_config(const PlayedEnd& end, const wire::FlowKey& key) {
   const std::size_t mtu = std::clamp<std::size_t>(end.mtu, kMinMtu, 65535);
   config.mss = static_cast<std::uint16_t>(
       mtu - (key.source.address.is_v6() ? kIpv6TcpHeaders : kIpv4TcpHeaders));
-  config.timestamp_offset = InitialNumbers::of_process().timestamp_offset(key);
   config.window_scale = window_scale_for(end.buffer);
   config.receive_buffer = end.buffer;
   config.send_buffer = end.buffer;
@@ -32,6 +31,11 @@ endpoint::Config played_config(const PlayedEnd& end, const wire::FlowKey& key) {
   config.time_wait = end.time_wait;
   config.pool = end.pool;
   return config;
+}
+
+endpoint::Endpoint::Identity played_identity(const wire::FlowKey& key) {
+  return {key.source.port, key.destination.port,
+          InitialNumbers::of_process().timestamp_offset(key)};
 }
 
 std::uint8_t dscp_of(const Packet& packet) {

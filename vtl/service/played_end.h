@@ -23,7 +23,9 @@ struct PlayedEnd {
 };
 
 /// For the end that sends with `key`.
+/// Few differ: an endpoint::ConfigCache lets the endpoints share them.
 [[nodiscard]] endpoint::Config played_config(const PlayedEnd& end, const wire::FlowKey& key);
+[[nodiscard]] endpoint::Endpoint::Identity played_identity(const wire::FlowKey& key);
 
 /// The DSCP (RFC 2474 section 3) of an IP packet.
 [[nodiscard]] std::uint8_t dscp_of(const Packet& packet);

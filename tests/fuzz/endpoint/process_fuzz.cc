@@ -54,7 +54,7 @@ class Attack {
     config_.nagle = (how & 8) != 0;
     config_.keep_alive_idle = (how & 16) != 0 ? Duration{5s} : Duration::zero();
     config_.congestion = (how & 32) != 0 ? Congestion::kCubic : Congestion::kNewReno;
-    const Endpoint::Ports ports{wire::Port(80), wire::Port(4000)};
+    const Endpoint::Identity ports{wire::Port(80), wire::Port(4000)};
     if ((how & 64) != 0) {
       endpoint_ = Endpoint::connect(config_, ports, wire::SeqNum(kOurIss), now_);
     } else {

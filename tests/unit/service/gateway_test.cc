@@ -504,8 +504,7 @@ TEST(Gateway, AServerInTimeWaitTakesTheSamePortAgainAtOnce) {
         Endpoint::accept_syn({}, {key.source.port, key.destination.port}, wire::SeqNum(77), syn,
                              false, world.reactor.now()));
   };
-  endpoint::Config config;
-  config.timestamp_offset = 0;  // the client's own clock goes on, too
+  const endpoint::Config config;
   for (std::uint16_t port = 40000; port < 40010; ++port) {
     for (int round = 0; round < 2; ++round) {
       auto& client = world.connect(port, config);

@@ -192,7 +192,7 @@ void Gateway::take_syn(const wire::FlowKey& key, Packet packet) {
                  .dscp = preface.dscp};
   const Time now = context_->reactor().now();
   endpoint::Endpoint endpoint = endpoint::Endpoint::accept_syn(
-      endpoint_config(path.key), {key.destination.port, key.source.port},
+      configs_.share(endpoint_config(path.key)), played_identity(path.key),
       InitialNumbers::of_process().sequence(path.key, now), *segment, /*hold=*/true, now);
   ++counters_.opened;
   make_half_open_room();
@@ -300,7 +300,7 @@ void Gateway::connect(const std::shared_ptr<Arrival>& arrival) {
   config.offer_timestamps = preface.options.timestamps.has_value();
   config.offer_sack = preface.options.sack_permitted;
   endpoint::Endpoint endpoint =
-      endpoint::Endpoint::connect(config, {preface.key.source.port, preface.key.destination.port},
+      endpoint::Endpoint::connect(configs_.share(config), played_identity(path.key),
                                   InitialNumbers::of_process().sequence(path.key, now), now);
   ++counters_.accepted;
   make_half_open_room();

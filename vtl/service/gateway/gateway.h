@@ -133,6 +133,7 @@ class Gateway final : public engine::Service, private RelayOwner, private Stream
   engine::ServiceContext* context_ = nullptr;
   transport::Transport* transport_ = nullptr;
   std::unique_ptr<ChunkPool> chunks_;
+  endpoint::ConfigCache configs_;
   std::unique_ptr<Neighbours> guest_side_;
   std::unique_ptr<Neighbours> network_side_;
   absl::flat_hash_map<wire::FlowKey, std::unique_ptr<Relay>> relays_;
