@@ -148,6 +148,8 @@ struct EndpointStats {
   std::uint32_t retransmissions = 0, timeouts = 0, fast_retransmits = 0, out_of_order = 0,
                 duplicates = 0, zero_window_probes = 0, challenge_acks = 0, paws_drops = 0,
                 out_of_window = 0;
+  /// Pieces of data out of order given up at a bound of the reassembly (reassembly.h).
+  std::uint32_t pieces_forgotten = 0;
 };
 
 class Connection;  // the state of RFC 9293, private to the room (connection.h)

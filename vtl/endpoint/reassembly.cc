@@ -22,21 +22,25 @@ std::size_t ReceiveBuffer::insert(std::size_t offset, Bytes bytes) {
   const std::uint64_t before = end_;
   if (bytes.empty()) return 0;
   if (offset == 0) {
-    const std::size_t stored = store(end_, bytes);
+    const std::size_t stored = store(end_, bytes, /*in_order=*/true);
     end_ += stored;
     if (stored < bytes.size() && !ranges_.empty()) {
-      drop_ranges();
-      end_ += store(end_, bytes.subspan(stored));
+      forget_all();
+      end_ += store(end_, bytes.subspan(stored), /*in_order=*/true);
     }
-    while (!ranges_.empty() && ranges_.front().begin <= end_) {
-      end_ = std::max(end_, ranges_.front().end);
-      ranges_.erase(ranges_.begin());
+    auto reached = ranges_.begin();
+    for (; reached != ranges_.end() && reached->begin <= end_; ++reached) {
+      end_ = std::max(end_, reached->end);
+      out_of_order_ -= static_cast<std::size_t>(reached->end - reached->begin);
     }
+    ranges_.erase(ranges_.begin(), reached);
     if (ranges_.empty() && ranges_.capacity() > 0) std::vector<Stored>().swap(ranges_);
   } else {
     const std::uint64_t position = end_ + offset;
-    const std::size_t stored = store(position, bytes);
+    const std::size_t stored = store(position, bytes, /*in_order=*/false);
+    if (stored < bytes.size()) ++forgotten_;
     if (stored > 0) remember(position, position + stored);
+    while (too_sparse()) forget_farthest();
   }
   trim();
   return static_cast<std::size_t>(end_ - before);
@@ -52,7 +56,8 @@ std::size_t ReceiveBuffer::memory() const noexcept {
 }
 
 void ReceiveBuffer::clear() noexcept {
-  ranges_.clear();
+  std::vector<Stored>().swap(ranges_);
+  out_of_order_ = 0;
   begin_ = end_;
   trim();
 }
@@ -73,13 +78,21 @@ void ReceiveBuffer::free_chunk(std::uint8_t* chunk) noexcept {
   }
 }
 
+bool ReceiveBuffer::may_store_out_of_order() const noexcept {
+  if (pool_ == nullptr) return true;
+  const std::size_t most = pool_->max_bytes();
+  return pool_->bytes_in_use() + ChunkPool::kChunk <= most - most / kOrderedShare;
+}
+
 // Copies octets to their place and returns how many, fewer when the pool is spent.
-std::size_t ReceiveBuffer::store(std::uint64_t position, Bytes bytes) {
+std::size_t ReceiveBuffer::store(std::uint64_t position, Bytes bytes, bool in_order) {
   std::size_t done = 0;
   while (done < bytes.size()) {
     const std::size_t index = chunk_of(position + done);
     if (index >= chunks_.size()) chunks_.resize(index + 1, nullptr);
-    if (chunks_[index] == nullptr) chunks_[index] = new_chunk();
+    if (chunks_[index] == nullptr && (in_order || may_store_out_of_order())) {
+      chunks_[index] = new_chunk();
+    }
     if (chunks_[index] == nullptr) break;
     const auto at = static_cast<std::size_t>((position + done) % ChunkPool::kChunk);
     const std::size_t n = std::min(bytes.size() - done, ChunkPool::kChunk - at);
@@ -99,24 +112,43 @@ void ReceiveBuffer::remember(std::uint64_t begin, std::uint64_t end) {
     end = std::max(end, last->end);
     ++last;
   }
+  for (auto it = first; it != last; ++it) out_of_order_ -= it->end - it->begin;
   if (first != last) {
     *first = {begin, end};
     ranges_.erase(first + 1, last);
+  } else if (ranges_.size() < kMaxRanges) {
+    ranges_.insert(first, {begin, end});
+  } else if (first == ranges_.end()) {  // it is the farthest itself
+    ++forgotten_;
     return;
-  }
-  if (ranges_.size() == kMaxRanges) {
-    if (first == ranges_.end()) return;
+  } else {
     const auto at = first - ranges_.begin();
-    ranges_.pop_back();
+    forget_farthest();
     ranges_.insert(ranges_.begin() + at, {begin, end});
-    return;
   }
-  ranges_.insert(first, {begin, end});
+  out_of_order_ += static_cast<std::size_t>(end - begin);
 }
 
-// Forgets all that is out of order and frees its chunks.
-void ReceiveBuffer::drop_ranges() noexcept {
+// The chunks that nothing readable lies in, against what their octets are worth.
+bool ReceiveBuffer::too_sparse() const noexcept {
+  const std::size_t readable_chunks =
+      begin_ == end_ ? 0 : chunk_of(end_ - 1) - chunk_of(begin_) + 1;
+  const std::size_t allowed = kSparseChunks + kSparseFactor * out_of_order_ / ChunkPool::kChunk;
+  return held_ - readable_chunks > allowed && !ranges_.empty();
+}
+
+void ReceiveBuffer::forget_farthest() noexcept {
+  out_of_order_ -= static_cast<std::size_t>(ranges_.back().end - ranges_.back().begin);
+  ranges_.pop_back();
+  ++forgotten_;
+  trim();
+}
+
+// Frees the chunks of all that is out of order.
+void ReceiveBuffer::forget_all() noexcept {
+  forgotten_ += static_cast<std::uint32_t>(ranges_.size());
   ranges_.clear();
+  out_of_order_ = 0;
   trim();
 }
 

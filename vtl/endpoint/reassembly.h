@@ -4,9 +4,17 @@
 // octets. A chunk exists only where octets were stored: a chunk that lies wholly in a gap is not
 // there. Octets that arrive out of order are copied straight to their place, and a sorted list of
 // ranges remembers where they lie; when a gap closes the readable part grows over them and nothing
-// is copied again. So memory is bounded by the window that the connection offers, rounded to
-// chunks, however cruelly the segments are cut; the list of ranges is bounded by kMaxRanges, and at
-// the bound the range farthest from the front is forgotten (the peer sends it again).
+// is copied again.
+//
+// What lies out of order is bounded four ways, so that a peer that cuts its stream cruelly pays for
+// it and not we. At each bound the range farthest from the front is forgotten and counted (the peer
+// sends it again, for it was never acknowledged):
+// - by the window that the connection offers, which insert() trusts its caller to keep;
+// - by kMaxRanges ranges, so a segment costs a search among so many and a move of 4 KiB at most;
+// - by what it is worth: kSparseChunks chunks, and beyond those kSparseFactor times the memory that
+//   its octets would need side by side. One octet in every chunk of the window thus costs
+//   kSparseChunks chunks, while of a stream of which a quarter arrives nothing is forgotten;
+// - by the pool: the last part in kOrderedShare of it is for what arrives in order.
 //
 // Thread rule: one thread. The pool outlives the buffer.
 // Invariants: ranges are sorted, disjoint, not adjacent, and lie beyond the readable part; an
@@ -24,6 +32,9 @@ namespace vtl::endpoint {
 class ReceiveBuffer {
  public:
   static constexpr std::size_t kMaxRanges = 256;
+  static constexpr std::size_t kSparseChunks = 2;
+  static constexpr std::size_t kSparseFactor = 4;
+  static constexpr std::size_t kOrderedShare = 8;
 
   /// [begin, end) in octets after the end of the readable part.
   struct Range {
@@ -47,13 +58,18 @@ class ReceiveBuffer {
 
   /// Stores `bytes` at `offset` octets after the end of the readable part and returns by how much
   /// the readable part grew. Where the pool is spent, octets are left out: the tail of data in
-  /// order (what lies out of order is given up first to make room), all of data out of order.
+  /// order (what lies out of order is given up first to make room), and of data out of order what
+  /// finds no chunk.
   std::size_t insert(std::size_t offset, Bytes bytes);
 
   [[nodiscard]] bool has_gaps() const noexcept { return !ranges_.empty(); }
   [[nodiscard]] std::size_t range_count() const noexcept { return ranges_.size(); }
   /// Range `i` in order of position; i < range_count().
   [[nodiscard]] Range range(std::size_t i) const noexcept;
+  /// Octets in the ranges.
+  [[nodiscard]] std::size_t out_of_order() const noexcept { return out_of_order_; }
+  /// Ranges that were given up at a bound, wholly or in part, since the beginning.
+  [[nodiscard]] std::uint32_t forgotten() const noexcept { return forgotten_; }
   /// Octets of memory held.
   [[nodiscard]] std::size_t memory() const noexcept;
   void clear() noexcept;
@@ -69,9 +85,12 @@ class ReceiveBuffer {
   }
   [[nodiscard]] std::uint8_t* new_chunk();
   void free_chunk(std::uint8_t* chunk) noexcept;
-  std::size_t store(std::uint64_t position, Bytes bytes);
+  [[nodiscard]] bool may_store_out_of_order() const noexcept;
+  std::size_t store(std::uint64_t position, Bytes bytes, bool in_order);
   void remember(std::uint64_t begin, std::uint64_t end);
-  void drop_ranges() noexcept;
+  [[nodiscard]] bool too_sparse() const noexcept;
+  void forget_farthest() noexcept;
+  void forget_all() noexcept;
   void trim() noexcept;
 
   ChunkPool* pool_;
@@ -81,6 +100,8 @@ class ReceiveBuffer {
   std::uint64_t begin_ = 0;  // position of the first readable octet
   std::uint64_t end_ = 0;    // one past the last
   std::size_t held_ = 0;     // chunks that exist
+  std::size_t out_of_order_ = 0;
+  std::uint32_t forgotten_ = 0;
 };
 
 }  // namespace vtl::endpoint

@@ -279,6 +279,7 @@ std::size_t Connection::process_payload(const Segment& segment, Time now) {
   const std::size_t grown = received_.insert(offset, text);
   rcv_nxt_ += static_cast<std::uint32_t>(grown);
   stats_.bytes_in += grown;
+  stats_.pieces_forgotten = received_.forgotten();
   if (offset > 0) {
     ++stats_.out_of_order;
     latest_gap_seq_ = begin;

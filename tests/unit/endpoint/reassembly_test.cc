@@ -84,6 +84,43 @@ TEST(ReceiveBuffer, AtTheBoundTheFarthestRangeIsForgotten) {
   (void)buffer.insert(5, bytes("x"));
   EXPECT_EQ(buffer.range(0).begin, 5U);
   EXPECT_EQ(buffer.range(ReceiveBuffer::kMaxRanges - 1).begin, farthest - 2);
+  EXPECT_EQ(buffer.forgotten(), 2U);
+  EXPECT_EQ(buffer.out_of_order(), ReceiveBuffer::kMaxRanges);
+}
+
+TEST(ReceiveBuffer, OneOctetInEveryChunkCostsAFewChunksAndTheNearestAreKept) {
+  ReceiveBuffer buffer(nullptr);
+  constexpr std::size_t kPieces = 64;  // a window of 1 MiB
+  for (std::size_t i = kPieces; i > 0; --i) {
+    (void)buffer.insert(i * ChunkPool::kChunk, bytes("x"));
+    ASSERT_LE(buffer.memory(), ReceiveBuffer::kSparseChunks * ChunkPool::kChunk + 8192);
+  }
+  EXPECT_EQ(buffer.range_count(), ReceiveBuffer::kSparseChunks);
+  EXPECT_EQ(buffer.range(0).begin, ChunkPool::kChunk);
+  EXPECT_EQ(buffer.forgotten(), kPieces - ReceiveBuffer::kSparseChunks);
+}
+
+TEST(ReceiveBuffer, AQuarterOfAStreamIsKeptWhole) {
+  ReceiveBuffer buffer(nullptr);
+  const std::string piece(1460, 'p');
+  constexpr std::size_t kPieces = 150;
+  for (std::size_t i = 0; i < kPieces; ++i) (void)buffer.insert(1460 * (4 * i + 1), bytes(piece));
+  EXPECT_EQ(buffer.range_count(), kPieces);
+  EXPECT_EQ(buffer.out_of_order(), kPieces * piece.size());
+  EXPECT_EQ(buffer.forgotten(), 0U);
+}
+
+TEST(ReceiveBuffer, OutOfOrderLeavesTheLastPartOfThePoolToWhatIsInOrder) {
+  ChunkPool pool(16 * ChunkPool::kChunk);
+  ByteQueue others(&pool);
+  (void)others.append(Bytes(std::vector<std::uint8_t>(13 * ChunkPool::kChunk)));
+  ReceiveBuffer buffer(&pool);
+  (void)buffer.insert(ChunkPool::kChunk, bytes("takes the last that it may"));
+  (void)buffer.insert(3 * ChunkPool::kChunk, bytes("finds none"));
+  EXPECT_EQ(buffer.range_count(), 1U);
+  EXPECT_EQ(buffer.forgotten(), 1U);
+  EXPECT_EQ(buffer.insert(0, bytes("in order")), 8U);
+  EXPECT_EQ(pool.bytes_in_use(), 15 * ChunkPool::kChunk);
 }
 
 TEST(ReceiveBuffer, PoolSpentByOthers_TakesWhatFitsInOrder) {
@@ -95,13 +132,16 @@ TEST(ReceiveBuffer, PoolSpentByOthers_TakesWhatFitsInOrder) {
 }
 
 TEST(ReceiveBuffer, PoolSpentByAGap_OrderedDataTakesItsPlace) {
-  ChunkPool pool(2 * ChunkPool::kChunk);
+  ChunkPool pool(4 * ChunkPool::kChunk);
   ReceiveBuffer buffer(&pool);
   (void)buffer.insert(5 * ChunkPool::kChunk, bytes("far"));
   (void)buffer.insert(6 * ChunkPool::kChunk, bytes("farther"));
+  ByteQueue others(&pool);
+  (void)others.append(Bytes(std::vector<std::uint8_t>(2 * ChunkPool::kChunk)));
   EXPECT_EQ(pool.bytes_in_use(), pool.max_bytes());
   EXPECT_EQ(buffer.insert(0, bytes("near")), 4U);
   EXPECT_FALSE(buffer.has_gaps());
+  EXPECT_EQ(buffer.forgotten(), 2U);
   EXPECT_EQ(read_all(buffer), "near");
 }
 
@@ -133,6 +173,13 @@ TEST(ReceiveBuffer, AnyOrderOfAnyPiecesGivesTheStream) {
         read += take;
       }
       ASSERT_EQ(buffer.readable(), next - read);
+      std::size_t in_ranges = 0;
+      for (std::size_t i = 0; i < buffer.range_count(); ++i) {
+        in_ranges += buffer.range(i).end - buffer.range(i).begin;
+      }
+      ASSERT_EQ(buffer.out_of_order(), in_ranges);
+      ASSERT_LE(buffer.memory(), (buffer.readable() + 4 * in_ranges) +
+                                     (ReceiveBuffer::kSparseChunks + 2) * ChunkPool::kChunk + 8192);
     }
     EXPECT_EQ(read_all(buffer), stream.substr(read)) << "seed " << seed;
   }
