@@ -27,6 +27,12 @@ std::uint8_t flag_bits(std::string_view text) {
       case '.':
         bits |= wire::TcpFlags::kAck;
         break;
+      case 'E':
+        bits |= wire::TcpFlags::kEce;
+        break;
+      case 'C':
+        bits |= wire::TcpFlags::kCwr;
+        break;
       case 'U':
         bits |= wire::TcpFlags::kUrg;
         break;
@@ -66,9 +72,9 @@ Script& Script::connect() {
   return *this;
 }
 
-Script& Script::syn(bool hold) {
+Script& Script::syn(bool hold, std::string_view flags) {
   std::string data;
-  Segment in = build(Seg{}.seq(0).flags("S"), data);
+  Segment in = build(Seg{}.seq(0).flags(flags), data);
   peer_next_ = 1;
   endpoint_ =
       Endpoint::accept_syn(config_, {wire::Port(80), wire::Port(4000)}, our_iss_, in, hold, now_);
@@ -171,6 +177,7 @@ Segment Script::build(const Seg& want, std::string& data) {
   }
   out.payload = Bytes(reinterpret_cast<const std::uint8_t*>(data.data()), data.size());
   out.segments = want.pieces_.value_or(1);
+  out.ce = want.ce_;
   return out;
 }
 
@@ -189,7 +196,7 @@ void Script::run() {
   for (int turn = 0; turn < 1000; ++turn) {
     if (endpoint_->poll_at(now_) > now_) return;
     endpoint_->dispatch(now_, [&](const OutSegment& out) {
-      Sent sent{out.header, {}, out.segment_size, out.retransmission};
+      Sent sent{out.header, {}, out.segment_size, out.retransmission, out.ect};
       for (const Bytes piece : out.payload) {
         sent.data.append(reinterpret_cast<const char*>(piece.data()), piece.size());
       }
@@ -256,6 +263,9 @@ void Script::match(const Seg& want, const Sent& got, std::size_t index) const {
                           static_cast<std::uint32_t>(h.options.sack[b].right - peer_iss_));
     }
     EXPECT_EQ(blocks, *want.sack_) << "SACK blocks";
+  }
+  if (want.ect_) {
+    EXPECT_EQ(got.ect, *want.ect_) << "ECT";
   }
   if (want.retransmission_) {
     EXPECT_EQ(got.retransmission, *want.retransmission_);

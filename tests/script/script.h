@@ -20,7 +20,7 @@
 
 namespace vtl::endpoint::script {
 
-/// A segment to send or to expect. Flags are letters: S F R P A U; "." alone is a bare ACK.
+/// A segment to send or to expect. Flags are letters: S F R P A U E C; "." alone is a bare ACK.
 struct Seg {
   std::optional<std::uint32_t> seq_, ack_, window_, length_;
   std::optional<std::string> flags_;
@@ -30,7 +30,8 @@ struct Seg {
   std::optional<wire::TcpTimestamps> stamps_;
   std::optional<std::uint16_t> pieces_;  // wire segments of a super-frame
   std::optional<std::vector<std::pair<std::uint32_t, std::uint32_t>>> sack_;
-  std::optional<bool> has_stamps_, has_mss_, has_scale_, retransmission_;
+  std::optional<bool> has_stamps_, has_mss_, has_scale_, retransmission_, ect_;
+  bool ce_ = false;
 
   Seg&& seq(std::uint32_t v) && {
     seq_ = v;
@@ -90,6 +91,15 @@ struct Seg {
     has_scale_ = false;
     return std::move(*this);
   }
+  /// Came marked Congestion Experienced.
+  Seg&& ce() && {
+    ce_ = true;
+    return std::move(*this);
+  }
+  Seg&& ect(bool v) && {
+    ect_ = v;
+    return std::move(*this);
+  }
   Seg&& again() && {
     retransmission_ = true;
     return std::move(*this);
@@ -125,8 +135,9 @@ class Script {
                   std::uint32_t peer_iss = 5000);
 
   // States.
-  Script& connect();               ///< SYN-SENT; the SYN is due
-  Script& syn(bool hold = false);  ///< a SYN arrived; SYN-RECEIVED
+  Script& connect();  ///< SYN-SENT; the SYN is due
+  /// A SYN arrived; SYN-RECEIVED.
+  Script& syn(bool hold = false, std::string_view flags = "S");
   Script& established(bool active = false);
   /// Established, and `octets` of data sent that wait for their acknowledgement.
   Script& flight(std::uint32_t octets, bool active = false);
@@ -170,6 +181,7 @@ class Script {
     std::string data;
     std::uint16_t segment_size = 0;
     bool retransmission = false;
+    bool ect = false;
   };
   std::vector<Sent> take();
 

@@ -17,6 +17,7 @@
 #include "tests/support/memory_transport.h"
 #include "tests/support/virtual_reactor.h"
 #include "vtl/base/rng.h"
+#include "vtl/packet/access.h"
 #include "vtl/packet/derive.h"
 #include "vtl/service/gateway/gateway.h"
 #include "vtl/service/tcp_frame.h"
@@ -24,6 +25,7 @@
 
 namespace vtl::test {
 
+constexpr std::uint8_t kEct0 = 2, kCe = 3;  // RFC 3168 section 5
 inline const wire::MacAddress kClientMac({2, 0, 0, 0, 0, 1});
 inline const wire::MacAddress kServerMac({2, 0, 0, 0, 0, 2});
 
@@ -132,6 +134,7 @@ class GatewayWorld {
 
   [[nodiscard]] TestContext& context_a() { return context_a_; }
   [[nodiscard]] TestContext& context_b() { return context_b_; }
+  bool mark_ce = false;  ///< the segments' queues mark what may be marked (RFC 3168)
   void peer_up(bool up) { transport_a_.up = transport_b_.up = up; }
 
   // In the order of who needs whom: packets die before the pool, gateways before their contexts.
@@ -158,6 +161,7 @@ class GatewayWorld {
       if (host.silent || connection.endpoint->poll_at(reactor.now()) > reactor.now()) continue;
       connection.endpoint->dispatch(reactor.now(), [&](const endpoint::OutSegment& segment) {
         batch.push_back(service::make_tcp_frame(pool, connection.path, segment));
+        if (mark_ce && ecn(batch.back()) == kEct0) set_ecn(batch.back(), kCe);
         return true;
       });
     }

@@ -94,11 +94,13 @@ void CongestionControl::on_loss(std::uint32_t flight) noexcept {
   threshold_ = static_cast<std::uint32_t>(std::min<double>(reduced * mss, kMaxWindow));
   window_ = threshold_;
   fraction_ = 0;
+  ++reductions_;
 }
 
 void CongestionControl::on_timeout(std::uint32_t flight, bool first) noexcept {
   if (first) on_loss(flight);
   std::visit([](auto& a) { a.timed_out(); }, algorithm_);
+  ++reductions_;
   window_ = mss_;  // the loss window, RFC 5681 section 3.1
   fraction_ = 0;
 }

@@ -70,6 +70,9 @@ class CongestionControl {
   /// The end of fast recovery (RFC 6582 section 3.2, full acknowledgement).
   void limit_window(std::uint32_t octets) noexcept;
   void set_mss(std::uint32_t mss) noexcept;
+  /// How often the window was reduced, modulo 2^16: an ECN-capable peer is told of each (RFC 3168
+  /// section 6.1.2).
+  [[nodiscard]] std::uint16_t reductions() const noexcept { return reductions_; }
 
  private:
   [[nodiscard]] std::uint32_t initial_window() const noexcept;
@@ -78,6 +81,7 @@ class CongestionControl {
   std::uint32_t mss_;
   std::uint32_t window_;
   std::uint32_t threshold_ = UINT32_MAX;
+  std::uint16_t reductions_ = 0;
   double fraction_ = 0;  // of an octet not yet in window_
 };
 

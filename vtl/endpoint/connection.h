@@ -160,6 +160,16 @@ class Connection {
   void schedule_ack(const Segment& segment, Time now) noexcept;
   void challenge(Time now) noexcept;
 
+  // Explicit congestion notification (ecn.cc)
+  [[nodiscard]] std::uint8_t ecn_syn_bits() const noexcept;
+  void learn_ecn(wire::TcpFlags syn) noexcept;
+  void receive_ecn(const Segment& segment) noexcept;
+  void on_congestion_echo(wire::SeqNum ack, std::uint32_t flight) noexcept;
+  void told_reduction(wire::SeqNum end) noexcept;
+  [[nodiscard]] bool cwr_due() const noexcept {
+    return ecn_ && cwr_told_ != congestion_.reductions();
+  }
+
   // Loss (recovery.cc)
   [[nodiscard]] std::uint32_t flight() const noexcept;
   [[nodiscard]] std::uint32_t send_allowance() const noexcept;
@@ -236,6 +246,7 @@ class Connection {
   bool peer_stamps_ = false;
   bool peer_sack_ = false;
   bool timestamps_ = false;
+  bool ecn_ = false;
   bool sack_ = false;  // we tell the peer what lies beyond a gap
   std::uint8_t send_scale_ = 0;
   std::uint8_t receive_scale_ = 0;
@@ -276,6 +287,11 @@ class Connection {
   std::optional<wire::SeqNum> timed_end_;
   Time timed_at_{};
   bool ambiguous_ = false;  // something was sent again: only timestamps can measure now
+
+  // Explicit congestion notification (RFC 3168)
+  bool ecn_echo_ = false;       // ECE until the peer says CWR
+  std::uint16_t cwr_told_ = 0;  // the reductions that the peer has been told of
+  wire::SeqNum cwr_end_;        // the end of the segment that told
 
   // Loss recovery
   CongestionControl congestion_;

@@ -8,7 +8,7 @@
 // pass; one emitted segment may be a super-frame too, to be cut at `segment_size`.
 //
 // The files, by concern: handshake, receive, reassembly, send, recovery (retransmission, later SACK
-// and RACK-TLP), congestion, rtt, timers, stream. State is one enum with one set_state(); see
+// and RACK-TLP), congestion, ecn, rtt, timers, stream. State is one enum with one set_state(); see
 // connection.h.
 //
 // Thread rule: one thread.
@@ -59,6 +59,13 @@ enum class EndReason : std::uint8_t {
 };
 [[nodiscard]] std::string_view to_string(EndReason reason) noexcept;
 
+/// Explicit congestion notification (RFC 3168).
+enum class Ecn : std::uint8_t {
+  kOff,     ///< neither asked for nor agreed to
+  kAccept,  ///< agreed to when the peer's SYN asks
+  kRequest  ///< asked for in our SYN, too
+};
+
 struct Config {
   std::uint16_t mss = 1460;       ///< offered in our SYN; from the interface's MTU
   std::uint8_t window_scale = 7;  ///< offered; 0..14
@@ -73,6 +80,7 @@ struct Config {
   std::size_t max_super_frame =
       65000;  ///< payload octets of one emitted segment; mss = no super-frames
   bool nagle = false;
+  Ecn ecn = Ecn::kAccept;
   Duration delayed_ack = 40ms;  ///< RFC 9293 section 3.8.6.3: at most 500 ms
   Duration min_rto = 200ms;     ///< below RFC 6298's 1 s, as Linux does; docs/rfc.md
   Duration max_rto = 120s;
@@ -137,6 +145,7 @@ struct OutSegment {
   std::size_t payload_size = 0;
   std::uint16_t segment_size = 0;  ///< payload per wire segment; larger payloads are super-frames
   bool retransmission = false;
+  bool ect = false;  ///< the IP header is to say ECT(0) (RFC 3168 section 5)
 };
 
 /// Where dispatch() hands its segments. False: the interface takes no more now; the segment counts
@@ -150,6 +159,8 @@ struct EndpointStats {
                 out_of_window = 0;
   /// Pieces of data out of order given up at a bound of the reassembly (reassembly.h).
   std::uint32_t pieces_forgotten = 0;
+  std::uint32_t ce_received = 0;     ///< segments that came marked Congestion Experienced
+  std::uint32_t ecn_reductions = 0;  ///< windows reduced because the peer echoed such a mark
 };
 
 class Connection;  // the state of RFC 9293, private to the room (connection.h)

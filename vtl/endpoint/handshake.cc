@@ -51,6 +51,7 @@ Connection::Connection(const SharedConfig& config, const Endpoint::Identity& ide
       received_(config->pool),
       ts_offset_(identity.timestamp_offset.value_or(spread(iss.value()))),
       rtt_(config->initial_rto, config->min_rto, config->max_rto),
+      cwr_end_(iss),
       congestion_(config->congestion, mss_),
       rtx_next_(iss),
       rtx_end_(iss),
@@ -119,6 +120,7 @@ void Connection::learn_syn(const Segment& syn, Time now) {
     ts_recent_ = header.options.timestamps->value;
     ts_recent_at_ = now;
   }
+  learn_ecn(header.flags);
   sack_ = config().offer_sack && header.options.sack_permitted;
   const bool scaled = config().offer_window_scale && header.options.window_scale.has_value();
   send_scale_ = scaled ? std::min(*header.options.window_scale, kMaxWindowScale) : std::uint8_t{0};
@@ -156,7 +158,11 @@ void Connection::process_held(const Segment& segment, Time now) {
     bad_ack_ = in.ack;  // as in LISTEN: nothing was sent that it could acknowledge
   } else if (in.flags.syn()) {
     ++stats_.duplicates;
-    if (in.seq != irs_) learn_syn(segment, now);  // the peer gave up and begins anew
+    if (in.seq != irs_) {
+      learn_syn(segment, now);  // the peer gave up and begins anew
+    } else {
+      learn_ecn(in.flags);
+    }
   }
 }
 

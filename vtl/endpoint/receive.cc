@@ -27,6 +27,7 @@ void Connection::process(const Segment& segment, Time now) {
     // it is an ordinary segment.
     if (!segment.header.flags.ack()) {
       ++stats_.duplicates;
+      learn_ecn(segment.header.flags);
       syn_due_ = true;
     } else {
       Segment rest = segment;
@@ -161,6 +162,7 @@ bool Connection::process_ack(const Segment& segment, Time now) {
                          !in.flags.fin() &&
                          static_cast<std::uint32_t>(in.window) << send_scale_ == snd_wnd_;
   update_send_window(segment, now);
+  if (ecn_ && in.flags.ece()) on_congestion_echo(in.ack, flight());
   if (in.ack > snd_una_) {
     process_new_ack(segment, now);
   } else if (duplicate) {  // RFC 5681 section 2
@@ -197,6 +199,7 @@ void Connection::process_new_ack(const Segment& segment, Time now) {
   to_send_.consume(std::min<std::size_t>(acked, to_send_.size()));
   if (config().pool != nullptr) announce_window();  // the pool may have been what shut it
   snd_una_ = ack;
+  cwr_end_ = max(cwr_end_, ack);  // never so far behind that it seems ahead
   snd_nxt_ = max(snd_nxt_, ack);
   rtx_next_ = max(rtx_next_, ack);
   rtx_end_ = max(rtx_end_, ack);
@@ -274,6 +277,7 @@ std::size_t Connection::process_payload(const Segment& segment, Time now) {
     ack_now();
     return 0;
   }
+  receive_ecn(segment);
   const auto offset = static_cast<std::size_t>(begin - rcv_nxt_);
   const bool had_gaps = received_.has_gaps();
   const std::size_t grown = received_.insert(offset, text);

@@ -106,7 +106,9 @@ bool Connection::transmit(const Plan& plan, Time now, Emit emit) {
   out.retransmission = plan.reason == Reason::kRetransmit ||
                        (plan.length > 0 && plan.seq < snd_max_) ||
                        (plan.reason == Reason::kSyn && syns_sent_ > 0);
+  out.ect = ecn_ && plan.reason == Reason::kData && !out.retransmission;
   if (!emit(out)) return false;
+  if (header.flags.cwr() && !header.flags.syn()) told_reduction(plan.seq + plan.length);
   stats_.segments_out += std::max<std::uint32_t>(1, (plan.length + mss_ - 1) / mss_);
   if (out.retransmission) ++stats_.retransmissions;
   if (header.flags.ack() && !header.flags.rst()) {
@@ -201,10 +203,15 @@ wire::TcpFields Connection::header_for(const Plan& plan, const WindowOffer& offe
       bits = state_ == State::kSynSent ? TcpFlags::kSyn
                                        : static_cast<std::uint8_t>(TcpFlags::kSyn | TcpFlags::kAck);
       if (state_ == State::kSynSent) header.ack = wire::SeqNum(0);
+      bits |= ecn_syn_bits();
       add_syn_options(header.options);
       break;
     default:
       break;
+  }
+  if (synchronized() && plan.reason != Reason::kReset) {
+    if (ecn_echo_) bits |= TcpFlags::kEce;
+    if (cwr_due() && plan.reason == Reason::kData) bits |= TcpFlags::kCwr;
   }
   if (plan.fin) bits |= TcpFlags::kFin;
   if (plan.length > 0 && plan.seq + plan.length == data_end()) bits |= TcpFlags::kPsh;

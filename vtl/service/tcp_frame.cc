@@ -39,16 +39,18 @@ wire::EthernetFields ethernet_fields(const FramePath& path, bool v6) {
   return ethernet;
 }
 
-void emit_ip(MutableBytes out, FramePath& path, std::size_t transport_size,
-             std::uint16_t segments) {
+void emit_ip(MutableBytes out, FramePath& path, std::size_t transport_size, std::uint16_t segments,
+             bool ect) {
   const wire::SocketAddress& source = path.key.source;
   const wire::SocketAddress& destination = path.key.destination;
+  const wire::Ecn ecn = ect ? wire::Ecn::kEct0 : wire::Ecn::kNotEct;
   if (source.address.is_v6()) {
     wire::Ipv6Fields ip;
     ip.source = source.address.v6();
     ip.destination = destination.address.v6();
     ip.hop_limit = path.ttl;
     ip.dscp = path.dscp;
+    ip.ecn = ecn;
     ip.payload_length = static_cast<std::uint16_t>(transport_size);
     ip.emit(out);
     return;
@@ -58,6 +60,7 @@ void emit_ip(MutableBytes out, FramePath& path, std::size_t transport_size,
   ip.destination = destination.address.v4();
   ip.ttl = path.ttl;
   ip.dscp = path.dscp;
+  ip.ecn = ecn;
   ip.dont_fragment = true;
   ip.identification = path.ip_id;
   ip.payload_length = static_cast<std::uint16_t>(transport_size);
@@ -97,7 +100,8 @@ Packet make_tcp_frame(PacketPool& pool, FramePath& path, const endpoint::OutSegm
   const MutableBytes out = packet.mutable_bytes();
   ethernet.emit(out);
   const std::size_t transport_size = packet.size() - transport;
-  emit_ip(out.subspan(network), path, transport_size, static_cast<std::uint16_t>(segments));
+  emit_ip(out.subspan(network), path, transport_size, static_cast<std::uint16_t>(segments),
+          segment.ect);
   segment.header.emit(out.subspan(transport));
   const std::uint16_t partial =
       wire::pseudo_header_sum(path.key.source.address, path.key.destination.address,

@@ -428,6 +428,28 @@ TEST(Gateway, ASynThatTellsTheMacItsOwnConnectionWaitsForIsASimultaneousOpen) {
   EXPECT_EQ(metric(*world.gateway_b, "connections"), 1);
 }
 
+TEST(Gateway, GuestThatAsksForEcnGetsItAndItsMarksAreEchoed) {
+  GatewayWorld world;
+  serve(world);
+  endpoint::Config config;
+  config.ecn = endpoint::Ecn::kRequest;
+  auto& client = world.connect(40000, config);
+  ASSERT_TRUE(world.run_until([&] { return client.endpoint->state() == State::kEstablished; }, 5s));
+  const std::string text(10'000, 'x');
+  std::size_t written = 0;
+  world.mark_ce = true;  // every ECT frame from the client comes marked
+  ASSERT_TRUE(world.run_until(
+      [&] {
+        if (written < 200'000) {
+          const Bytes bytes{reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
+          written += client.endpoint->write(bytes, world.reactor.now());
+        }
+        return client.endpoint->stats().ecn_reductions > 0;
+      },
+      5s));
+  EXPECT_EQ(client.endpoint->stats().retransmissions, 0U);
+}
+
 TEST(Gateway, AFloodOfSynsPushesOutTheOldestWithoutAWord) {
   service::GatewayOptions options;
   options.max_half_open = 4;
