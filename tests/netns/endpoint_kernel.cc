@@ -49,6 +49,7 @@ class Wired {
     hold_ = hold;
   }
   void lose(double share) { loss_ = share; }
+  void mark(double share) { marks_ = share; }
 
   /// One turn: read, process, dispatch, write. Waits up to 1 ms when there is nothing to do.
   void turn(int kernel_fd) {
@@ -74,6 +75,7 @@ class Wired {
   void take(Packet& packet) {
     if (!is_tcp(packet) || is_fragment(packet)) return;
     if (rng_.chance(loss_)) return;
+    congest(packet);
     const auto segment = service::to_segment(packet);
     ASSERT_TRUE(segment.has_value());
     if (endpoint_) {
@@ -90,6 +92,12 @@ class Wired {
     return *flow_key(packet.bytes(), packet.layout());
   }
 
+  /// A queue on the way marks what may be marked (RFC 3168 section 5).
+  void congest(Packet& packet) {
+    constexpr std::uint8_t kEct0 = 2, kCe = 3;
+    if (ecn(packet) == kEct0 && rng_.chance(marks_)) set_ecn(packet, kCe);
+  }
+
   void dispatch() {
     if (!endpoint_ || !waiting_.empty()) return;
     endpoint_->dispatch(now(), [&](const OutSegment& out) {
@@ -97,6 +105,7 @@ class Wired {
       if (rng_.chance(loss_)) return true;
       Packet packet = service::make_tcp_frame(pool_, path_, out);
       if (!packet) return false;
+      congest(packet);
       if (packet.meta().gso.is_super()) ++super_frames_out_;
       waiting_.push_back(std::move(packet));
       return true;
@@ -116,6 +125,7 @@ class Wired {
   Config config_;
   bool listening_ = false, hold_ = false;
   double loss_ = 0;
+  double marks_ = 0;
   Rng rng_{7};
   Batch waiting_;
   std::size_t super_frames_out_ = 0;
@@ -130,6 +140,7 @@ struct World {
   bool scaling = true;
   double loss = 0;
   std::size_t octets = std::size_t{24} << 20;
+  double marks = 0;  // of what is sent as ECT; both ends ask for ECN when not 0
 };
 
 class Kernel {
@@ -144,15 +155,18 @@ class Kernel {
                     "neigh add fd00::2 lladdr 02:00:00:00:ee:01 dev eth0"));
     must(kernel_->set_sysctl("net.ipv4.tcp_timestamps", world.timestamps ? "1" : "0"));
     must(kernel_->set_sysctl("net.ipv4.tcp_window_scaling", world.scaling ? "1" : "0"));
+    must(kernel_->set_sysctl("net.ipv4.tcp_ecn", world.marks > 0 ? "1" : "2"));
     const auto mac = must(kernel_->mac("eth0"));
     const auto inside = host_->enter();
     wired_.emplace(must(iface::open_af_packet({.device = "in0"})), mac);
     wired_->lose(world.loss);
+    wired_->mark(world.marks);
   }
 
   static Config config() {
     Config out;
     out.offer_sack = true;
+    out.ecn = Ecn::kRequest;
     out.receive_buffer = out.send_buffer = std::size_t{1} << 20;
     return out;
   }
@@ -288,6 +302,10 @@ TEST_P(EndpointKernel, BulkBothWaysAtOnceThenCloseArrivesByteForByte) {
     EXPECT_EQ(kernel.endpoint().stats().retransmissions, 0U);
     EXPECT_EQ(kernel.endpoint().stats().out_of_order, 0U);
   }
+  if (world.marks > 0) {
+    EXPECT_GT(kernel.endpoint().stats().ce_received, 0U);
+    EXPECT_GT(kernel.endpoint().stats().ecn_reductions, 0U);
+  }
   EXPECT_EQ(kernel.endpoint().peer_options().timestamps.has_value(), world.timestamps);
   EXPECT_EQ(kernel.endpoint().peer_options().window_scale.has_value(), world.scaling);
 }
@@ -308,6 +326,17 @@ INSTANTIATE_TEST_SUITE_P(
               .offloads = lab::Offloads::kOff,
               .loss = 0.01,
               .octets = 4 << 20},
+        World{.name = "PassiveEcn",
+              .active = false,
+              .offloads = lab::Offloads::kOff,
+              .octets = 4 << 20,
+              .marks = 0.1},
+        World{.name = "ActiveEcnV6",
+              .active = true,
+              .v6 = true,
+              .offloads = lab::Offloads::kOff,
+              .octets = 4 << 20,
+              .marks = 0.1},
         World{.name = "PassiveLoss5NoOptions",
               .active = false,
               .offloads = lab::Offloads::kOff,
