@@ -15,6 +15,7 @@
 #include "vtl/service/flow_observer/flow_observer.h"
 #include "vtl/service/gateway/gateway.h"
 #include "vtl/service/gateway/preface.h"
+#include "vtl/service/split/split.h"
 #include "vtl/transport/make_transport.h"
 
 namespace vtl::config {
@@ -117,6 +118,12 @@ engine::ServiceFactory build_service(const ServiceOptions& options, Routers& rou
             return [gateway, exchange, router](std::uint32_t) -> std::unique_ptr<engine::Service> {
               // The filter compiled when the file was read, so this does not fail.
               auto made = service::Gateway::create(gateway, exchange, router);
+              return made ? std::move(*made) : nullptr;
+            };
+          },
+          [](const service::SplitOptions& split) -> engine::ServiceFactory {
+            return [split](std::uint32_t) -> std::unique_ptr<engine::Service> {
+              auto made = service::Split::create(split);  // compiled when the file was read
               return made ? std::move(*made) : nullptr;
             };
           },

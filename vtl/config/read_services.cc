@@ -124,17 +124,9 @@ void read_networks(Section& section, service::GatewayOptions& options) {
   for (const auto& item : node->items) read_network(item, section, options);
 }
 
-ServiceOptions read_gateway(Section& section, const Names& names) {
-  service::GatewayOptions options;
-  section.require("peer", names.peers.empty() ? "siteb" : names.peers.front());
-  section.reference("peer", options.peer, "peers", names.peers);
-  section.filter("match", options.match);
-  section.choice(
-      "on_peer_down", options.on_peer_down,
-      {{"refuse", service::PeerDownPolicy::kRefuse}, {"pass", service::PeerDownPolicy::kPass}});
-  read_networks(section, options);
-  section.address("guest_next_hop", options.guest_next_hop);
-  section.address("network_next_hop", options.network_next_hop);
+/// What every service that plays TCP ends is bounded by.
+template <class Options>
+void read_limits(Section& section, Options& options) {
   section.integer("max_connections", options.max_connections, 1, 1'000'000);
   section.integer("max_half_open", options.max_half_open, 1, 1'000'000);
   section.size("buffer", options.buffer, std::uint64_t{16} << 10, std::uint64_t{1} << 30);
@@ -146,6 +138,31 @@ ServiceOptions read_gateway(Section& section, const Names& names) {
                                            "connection",
                                            section.what()));
   }
+}
+
+ServiceOptions read_gateway(Section& section, const Names& names) {
+  service::GatewayOptions options;
+  section.require("peer", names.peers.empty() ? "siteb" : names.peers.front());
+  section.reference("peer", options.peer, "peers", names.peers);
+  section.filter("match", options.match);
+  section.choice(
+      "on_peer_down", options.on_peer_down,
+      {{"refuse", service::PeerDownPolicy::kRefuse}, {"pass", service::PeerDownPolicy::kPass}});
+  read_networks(section, options);
+  section.address("guest_next_hop", options.guest_next_hop);
+  section.address("network_next_hop", options.network_next_hop);
+  read_limits(section, options);
+  return options;
+}
+
+ServiceOptions read_split(Section& section, const Names&) {
+  service::SplitOptions options;
+  section.filter("match", options.match);
+  section.choice("from", options.from,
+                 {{"guest", service::OpenedFrom::kGuest},
+                  {"network", service::OpenedFrom::kNetwork},
+                  {"both", service::OpenedFrom::kBoth}});
+  read_limits(section, options);
   return options;
 }
 
@@ -158,6 +175,7 @@ constexpr auto kKinds = std::to_array<Kind>({
     {"bridge", read_bridge},
     {"impair", read_impair},
     {"gateway", read_gateway},
+    {"split", read_split},
 });
 
 }  // namespace

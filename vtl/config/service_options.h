@@ -5,12 +5,14 @@
 
 #include "vtl/service/gateway/options.h"
 #include "vtl/service/impair/impair.h"
+#include "vtl/service/split/options.h"
 
 namespace vtl::config {
 
 /// The bridge has none: it forwards everything.
 struct BridgeOptions {};
 
-using ServiceOptions = std::variant<BridgeOptions, service::ImpairConfig, service::GatewayOptions>;
+using ServiceOptions = std::variant<BridgeOptions, service::ImpairConfig, service::GatewayOptions,
+                                    service::SplitOptions>;
 
 }  // namespace vtl::config

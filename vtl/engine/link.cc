@@ -101,6 +101,12 @@ void Link::set_fast_path(std::shared_ptr<iface::CutThrough> kernel) {
 
 void Link::start() {
   if (fast_path_ != nullptr && observer_ != nullptr) observer_->use(*fast_path_);
+  if (observer_ != nullptr && !slots_.empty()) {
+    observer_->leave_out([this](const wire::FlowKey& flow) {
+      return std::ranges::any_of(slots_,
+                                 [&](const auto& slot) { return slot->service->plays(flow); });
+    });
+  }
   for (auto& slot : slots_) slot->service->start(*slot);
 }
 

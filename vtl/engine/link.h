@@ -40,6 +40,8 @@ class Observer {
   virtual void observe(Direction direction, std::span<const Packet> frames, Time now) = 0;
   /// Called once, before observe(): flows may be given to `path`, which outlives the observer.
   virtual void use(FastPath& path) { (void)path; }
+  /// Called once, before observe(): `played` tells the flows that a service of the link lists.
+  virtual void leave_out(std::function<bool(const wire::FlowKey&)> played) { (void)played; }
   virtual void list_flows(std::vector<FlowInfo>& out) const { (void)out; }
   virtual void list_metrics(std::vector<ServiceMetric>& out) const { (void)out; }
 };

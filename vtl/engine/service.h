@@ -90,6 +90,13 @@ class Service {
     return false;
   }
 
+  /// Whether this service plays the ends of `flow` (either direction) and lists it itself: the
+  /// link's observer leaves it alone.
+  [[nodiscard]] virtual bool plays(const wire::FlowKey& flow) const {
+    (void)flow;
+    return false;
+  }
+
   /// End of streams in order: begin to stop, call `done` once nothing is left to wait for. The link
   /// stops waiting after its grace time.
   virtual void stop(std::function<void()> done) { done(); }

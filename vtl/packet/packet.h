@@ -61,6 +61,7 @@ struct PacketMeta {
   Time arrival{};
   ChecksumState checksum;
   Gso gso;
+  bool played = false;  ///< made by a service that plays an end of its connection
 };
 
 class PacketPool;

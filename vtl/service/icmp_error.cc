@@ -11,24 +11,52 @@ namespace {
 
 struct Meaning {
   bool hard = false;
-  bool unreachable = false;
+  std::optional<IcmpError> unreachable{};
   std::optional<std::uint32_t> mtu{};
 };
+
+Meaning unreachable(IcmpError kind, bool hard) {
+  return {.hard = hard, .unreachable = kind};
+}
+
+Meaning read_unreachable_v6(std::uint8_t code) {
+  switch (static_cast<wire::Icmpv6Unreachable>(code)) {
+    case wire::Icmpv6Unreachable::kNoRoute:
+    case wire::Icmpv6Unreachable::kBeyondScope:
+      return unreachable(IcmpError::kNetworkUnreachable, false);
+    case wire::Icmpv6Unreachable::kAdministrativelyProhibited:
+      return unreachable(IcmpError::kAdministrativelyProhibited, true);
+    case wire::Icmpv6Unreachable::kPort:
+      return unreachable(IcmpError::kPortUnreachable, true);
+    case wire::Icmpv6Unreachable::kAddress:
+      break;
+  }
+  return unreachable(IcmpError::kHostUnreachable, false);
+}
+
+Meaning read_unreachable_v4(std::uint8_t code) {
+  switch (static_cast<wire::Icmpv4Unreachable>(code)) {
+    case wire::Icmpv4Unreachable::kNet:
+      return unreachable(IcmpError::kNetworkUnreachable, false);
+    case wire::Icmpv4Unreachable::kProtocol:
+    case wire::Icmpv4Unreachable::kPort:
+      return unreachable(IcmpError::kPortUnreachable, true);
+    case wire::Icmpv4Unreachable::kAdministrativelyProhibited:
+      return unreachable(IcmpError::kAdministrativelyProhibited, true);
+    default:
+      return unreachable(IcmpError::kHostUnreachable, false);
+  }
+}
 
 std::optional<Meaning> read_v6(Bytes message) {
   const auto icmp = wire::Icmpv6View::parse(message);
   if (!icmp) return std::nullopt;
   const auto fields = icmp->fields();
-  const auto is = [&](wire::Icmpv6Unreachable code) {
-    return fields.code == static_cast<std::uint8_t>(code);
-  };
   switch (fields.type) {
     case wire::Icmpv6Type::kPacketTooBig:
       return Meaning{.mtu = fields.rest};
     case wire::Icmpv6Type::kUnreachable:
-      return Meaning{.hard = is(wire::Icmpv6Unreachable::kPort) ||
-                             is(wire::Icmpv6Unreachable::kAdministrativelyProhibited),
-                     .unreachable = true};
+      return read_unreachable_v6(fields.code);
     case wire::Icmpv6Type::kTimeExceeded:
       return Meaning{};
     default:
@@ -41,15 +69,9 @@ std::optional<Meaning> read_v4(Bytes message) {
   if (!icmp) return std::nullopt;
   const auto fields = icmp->fields();
   if (fields.is_fragmentation_needed()) return Meaning{.mtu = fields.mtu()};
-  const auto is = [&](wire::Icmpv4Unreachable code) {
-    return fields.code == static_cast<std::uint8_t>(code);
-  };
   switch (fields.type) {
     case wire::Icmpv4Type::kUnreachable:
-      return Meaning{.hard = is(wire::Icmpv4Unreachable::kProtocol) ||
-                             is(wire::Icmpv4Unreachable::kPort) ||
-                             is(wire::Icmpv4Unreachable::kAdministrativelyProhibited),
-                     .unreachable = true};
+      return read_unreachable_v4(fields.code);
     case wire::Icmpv4Type::kTimeExceeded:
       return Meaning{};
     default:

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <optional>
 
+#include "vtl/packet/derive.h"
 #include "vtl/packet/packet.h"
 #include "vtl/wire/flow_key.h"
 #include "vtl/wire/seq.h"
@@ -18,7 +19,8 @@ struct TcpIcmpError {
   wire::FlowKey key;  ///< of the quoted segment, as it was sent; with the error's own VLAN
   wire::SeqNum seq;   ///< the quoted one: the error is genuine only if it is in flight
   bool hard = false;  ///< protocol or port unreachable, administratively prohibited
-  bool unreachable = false;
+  /// As what an unreachable may be told on to whoever opened the connection.
+  std::optional<IcmpError> unreachable;
   /// The path's MTU asks for segments with at most so much payload and options (an MSS).
   std::optional<std::uint16_t> mss;
 };

@@ -115,6 +115,7 @@ Packet make_tcp_frame(PacketPool& pool, FramePath& path, const endpoint::OutSegm
   }
 
   PacketMeta& meta = packet.meta();
+  meta.played = true;
   meta.checksum = {ChecksumKind::kPartial, static_cast<std::uint16_t>(transport),
                    static_cast<std::uint16_t>(wire::TcpView::kChecksumOffset)};
   if (super) {

@@ -2,7 +2,7 @@
 //
 // to_segment() reads a checked segment out of a packet; make_tcp_frame() writes the frame that
 // carries an endpoint's segment: Ethernet with the flow's tag, IP, TCP, payload; checksum left
-// partial and a super-frame left whole, for the interface to finish.
+// partial and a super-frame left whole, for the interface to finish; marked as played.
 // Thread rule: free functions over their arguments.
 #pragma once
 

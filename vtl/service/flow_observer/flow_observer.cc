@@ -48,12 +48,14 @@ void FlowObserver::observe(engine::Direction direction, std::span<const Packet> 
 
 void FlowObserver::observe_one(engine::Direction direction, const Packet& packet, bool alone,
                                Time now) {
+  if (packet.meta().played) return;
   const auto& layout = packet.layout();
   const auto key = flow_key(packet.bytes(), layout);
   if (!key) return;
   auto found = flows_.find(*key, now);
   Table::Entry* entry = found.entry;
   if (entry == nullptr) {
+    if (played_ && played_(*key)) return;
     entry = flows_.insert(*key, begin(direction, packet, now), now);
     if (entry == nullptr) return;
   }

@@ -2,7 +2,7 @@
 //
 // What: follows every TCP connection (by its model: state of both ends, octets, round-trip time to
 //   each side) and every UDP flow at the link's network edge. It changes nothing and drops nothing.
-//   What a gateway has taken does not pass there; the gateway lists that itself.
+//   What a service plays itself (gateway, split) it lists itself.
 // Configuration: `observe_flows` of the link, default true. It costs one table look-up and, for
 // TCP,
 //   one look at the header per frame (a super-frame is one).
@@ -24,6 +24,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -57,6 +58,9 @@ class FlowObserver final : public engine::Observer {
 
   void observe(engine::Direction direction, std::span<const Packet> frames, Time now) override;
   void use(engine::FastPath& path) override { path_ = &path; }
+  void leave_out(std::function<bool(const wire::FlowKey&)> played) override {
+    played_ = std::move(played);
+  }
   void list_flows(std::vector<engine::FlowInfo>& out) const override;
   void list_metrics(std::vector<engine::ServiceMetric>& out) const override;
 
@@ -95,6 +99,7 @@ class FlowObserver final : public engine::Observer {
   const FlowObserverOptions options_;
   const ClockSource& clock_;
   engine::FastPath* path_ = nullptr;
+  std::function<bool(const wire::FlowKey&)> played_;  ///< empty: none is
   Table flows_;
 };
 

@@ -1,0 +1,145 @@
+// Split: ends a TCP connection inside VTL and begins it again toward its server: split TCP in one
+// process (RFC 3135 section 3.1), each half with its own loss recovery, window and round trip.
+//
+// What. Takes the TCP connections that match a filter off the wire and plays both of their ends:
+// the server's toward the client and, with the client's own address, port and MAC, the client's
+// toward the server. The client is answered when the server has answered. Everything else passes
+// as it is.
+//
+// Configuration.
+//   match: EXPRESSION          "tcp"; pcap-filter, asked with the client's SYN
+//   from: guest|network|both   guest; the side of the clients
+//   max_connections: N         262144 on each worker
+//   max_half_open: N           4096 on each worker
+//   buffer: SIZE               1MiB at each end in each direction
+//   memory: SIZE               512MiB in all on each worker
+//   keep_alive: DURATION       2h; 0s turns it off
+//   time_wait: DURATION        10s
+//
+// Limits and what happens at them. At max_connections the oldest connection that only waits out
+// TIME-WAIT is forgotten, and without one the SYN is dropped (the client sends it again), as it is
+// at max_half_open; counted. A spent memory budget closes windows. IP fragments of TCP and frames
+// with two VLAN tags are not taken. With several workers an ICMP error may reach a worker that does
+// not have its connection; it passes then.
+//
+// Counters: see list_metrics(). Drops: bad-checksum, malformed-transport, flow-table-full,
+// not-of-connection, link-stopping.
+//
+// Example.
+//   - split: { match: "tcp and not port 22" }
+//
+// Theory of operation. A table holds a SplitConnection for each connection, found by either
+// direction of its flow. process() feeds a batch's segments to their connections, remembers which
+// it touched, and pumps each of them once afterwards. Connections that are over are destroyed at
+// the end of the turn.
+//
+// Thread rule: one instance per worker, called on it only.
+#pragma once
+
+#include <absl/container/flat_hash_set.h>
+
+#include <deque>
+#include <functional>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "vtl/base/byte_queue.h"
+#include "vtl/engine/service.h"
+#include "vtl/service/filter.h"
+#include "vtl/service/split/options.h"
+#include "vtl/service/split/split_connection.h"
+#include "vtl/service/turns.h"
+
+namespace vtl::service {
+
+class Split final : public engine::Service, private SplitOwner {
+ public:
+  /// Error: the filter does not compile.
+  [[nodiscard]] static Outcome<std::unique_ptr<Split>> create(SplitOptions options);
+  ~Split() override;
+
+  // engine::Service
+  [[nodiscard]] std::string_view kind() const noexcept override { return "split"; }
+  void start(engine::ServiceContext& context) override;
+  void process(engine::Direction direction, Batch& batch) override;
+  [[nodiscard]] bool plays(const wire::FlowKey& flow) const override {
+    return find(flow) != nullptr;
+  }
+  void stop(std::function<void()> done) override;
+  void list_flows(std::vector<engine::FlowInfo>& out) const override;
+  void list_metrics(std::vector<engine::ServiceMetric>& out) const override;
+
+ private:
+  using Owned = std::unique_ptr<SplitConnection>;
+  /// By the flow, the same for both of its directions: the table holds pointers only, and finds the
+  /// key behind them.
+  struct Canonical {
+    using is_transparent = void;
+    static wire::FlowKey of(const wire::FlowKey& key) {
+      return key.destination < key.source ? key.reversed() : key;
+    }
+    static wire::FlowKey of(const Owned& connection) { return of(connection->key()); }
+  };
+  struct Hash : Canonical {
+    std::size_t operator()(const auto& item) const { return absl::Hash<wire::FlowKey>{}(of(item)); }
+  };
+  struct Equal : Canonical {
+    bool operator()(const auto& a, const auto& b) const { return of(a) == of(b); }
+  };
+  struct Counters {
+    std::uint64_t opened = 0, established = 0, refused = 0, unreachable = 0, silent = 0,
+                  limit_connections = 0, limit_half_open = 0, evicted = 0;
+  };
+  /// A connection that only lingers, if it is still there.
+  struct Lingering {
+    wire::FlowKey key;
+    std::uint32_t serial;
+  };
+
+  Split(SplitOptions options, Filter filter);
+
+  void process_frame(engine::Direction direction, Packet& packet);
+  void process_tcp(engine::Direction direction, Packet& packet);
+  void take_segment(SplitConnection& connection, engine::Direction direction, Packet packet);
+  void take_syn(engine::Direction direction, const wire::FlowKey& key, Packet packet);
+  void take_icmp(engine::Direction direction, Packet& packet);
+  [[nodiscard]] bool takes_from(engine::Direction direction) const noexcept;
+  [[nodiscard]] bool make_room();
+  [[nodiscard]] bool evict_lingering();
+  /// Forgets from the front those that are gone.
+  void trim_lingering();
+  [[nodiscard]] SplitConnection* find(const wire::FlowKey& key) const;
+  [[nodiscard]] endpoint::Endpoint client_end(engine::Direction direction, const wire::FlowKey& key,
+                                              const endpoint::Segment& syn, Time now) const;
+  [[nodiscard]] endpoint::Endpoint server_end(engine::Direction direction, const wire::FlowKey& key,
+                                              const endpoint::Segment& syn, Time now) const;
+  [[nodiscard]] endpoint::Config end_config(engine::Direction toward,
+                                            const wire::FlowKey& key) const;
+  void retire(const wire::FlowKey& key);
+  void run_turn();
+  void check_stopped();
+
+  // SplitOwner
+  [[nodiscard]] engine::ServiceContext& context() noexcept override { return *context_; }
+  void schedule(SplitConnection& connection) override { turns_->schedule(connection); }
+  void on_established(SplitConnection& connection) override;
+  void on_lingering(SplitConnection& connection) override;
+  void on_over(SplitConnection& connection) override;
+
+  SplitOptions options_;
+  Filter filter_;
+  engine::ServiceContext* context_ = nullptr;
+  std::unique_ptr<ChunkPool> chunks_;
+  absl::flat_hash_set<Owned, Hash, Equal> connections_;
+  std::unique_ptr<Turns<SplitConnection>> turns_;
+  std::deque<Lingering> lingering_;  ///< in the order of its beginning
+  std::vector<wire::FlowKey> over_;
+  std::size_t half_open_ = 0;
+  std::uint32_t serial_ = 0;
+  bool running_ = false;
+  std::function<void()> stopped_;
+  Counters counters_;
+};
+
+}  // namespace vtl::service

@@ -1,0 +1,256 @@
+#include "vtl/service/split/split_connection.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace vtl::service {
+namespace {
+
+using endpoint::Endpoint;
+using endpoint::EndReason;
+using endpoint::State;
+
+/// Octets moved in one direction in one pump(): bounds its work, so that one bulk connection does
+/// not hold up the others.
+constexpr std::size_t kPumpQuantum = std::size_t{256} << 10;
+/// How soon octets that found the shared memory budget spent are offered again.
+constexpr Duration kMemoryRetry = 10ms;
+
+bool broke(const Endpoint& endpoint) {
+  return endpoint.state() == State::kClosed && endpoint.end_reason() != EndReason::kNone;
+}
+
+bool only_lingers(const Endpoint& endpoint) {
+  return endpoint.finished() || endpoint.state() == State::kTimeWait;
+}
+
+}  // namespace
+
+SplitConnection::SplitConnection(SplitOwner& owner, Opening opening, Endpoint client,
+                                 Endpoint server, Time now)
+    : owner_(owner),
+      ends_{End{.endpoint = std::move(client),
+                .source = opening.server_mac,
+                .destination = opening.client_mac},
+            End{.endpoint = std::move(server),
+                .source = opening.client_mac,
+                .destination = opening.server_mac}},
+      key_(opening.key),
+      direction_(opening.direction),
+      dscp_(opening.dscp),
+      syn_frame_(std::move(opening.syn_frame)),
+      timer_([this] { pump(); }),
+      born_(now) {}
+
+void SplitConnection::process(Side side, const endpoint::Segment& segment,
+                              const wire::MacAddress& source, const wire::MacAddress& destination,
+                              Time now) {
+  End& other = end(side == Side::kClient ? Side::kServer : Side::kClient);
+  other.source = source;
+  other.destination = destination;
+  end(side).endpoint.process(segment, now);
+}
+
+bool SplitConnection::icmp_error(Side side, const TcpIcmpError& error, Time now) {
+  Endpoint& endpoint = end(side).endpoint;
+  if (!endpoint.in_flight(error.seq)) return false;
+  if (error.mss) {
+    endpoint.limit_mss(*error.mss, now);
+  } else if (phase_ == Phase::kOpening && side == Side::kServer && error.unreachable) {
+    // Whether that ends the attempt is the client's own decision: its next SYN begins anew.
+    tell_unreachable(*error.unreachable);
+    endpoint.icmp_error(/*hard=*/true, now);
+    over();
+  } else {
+    endpoint.icmp_error(error.hard, now);
+  }
+  return true;
+}
+
+void SplitConnection::pump() {
+  if (phase_ == Phase::kOver) return;
+  const Time now = owner_.context().reactor().now();
+  if (phase_ == Phase::kOpening) follow_handshake(now);
+  if (phase_ == Phase::kOver) return;
+  End& client = end(Side::kClient);
+  End& server = end(Side::kServer);
+  bool more = false;
+  if (phase_ == Phase::kOpen) {
+    if (half_open && client.endpoint.state() >= State::kEstablished) owner_.on_established(*this);
+    more = move(client, server, now);
+    more = move(server, client, now) || more;
+    follow_reset(client, server, now);
+    follow_reset(server, client, now);
+  }
+  send(Side::kClient, now);
+  send(Side::kServer, now);
+  follow_end();
+  if (phase_ == Phase::kOver) return;
+  if (more) owner_.schedule(*this);
+  owner_.context().reactor().timers().arm(timer_, next_time(now));
+}
+
+Time SplitConnection::next_time(Time now) const noexcept {
+  Time at = rest_.until();
+  for (const End& e : ends_) at = std::min(at, e.endpoint.poll_at(now));
+  if (phase_ != Phase::kOpen) return at;
+  // Nothing tells when others give memory back.
+  const Endpoint& client = end(Side::kClient).endpoint;
+  const Endpoint& server = end(Side::kServer).endpoint;
+  const bool starved = client.receive_starved() || server.receive_starved() ||
+                       (client.readable() > 0 && server.send_starved()) ||
+                       (server.readable() > 0 && client.send_starved());
+  return starved ? std::min(at, now + kMemoryRetry) : at;
+}
+
+void SplitConnection::follow_handshake(Time now) {
+  Endpoint& client = end(Side::kClient).endpoint;
+  Endpoint& server = end(Side::kServer).endpoint;
+  if (client.state() == State::kClosed) {  // the client gave up
+    server.abort(now);
+    return;
+  }
+  switch (server.state()) {
+    case State::kSynSent:
+    case State::kSynReceived:
+      return;
+    case State::kClosed:
+      break;
+    default:
+      phase_ = Phase::kOpen;
+      syn_frame_.reset();
+      client.accept(now);
+      return;
+  }
+  switch (server.end_reason()) {
+    case EndReason::kTimedOut:
+      // The server was silent, so VTL is: the client's own timer tells it.
+      over();
+      return;
+    case EndReason::kUnreachable:
+      tell_unreachable(IcmpError::kHostUnreachable);
+      over();
+      return;
+    default:
+      client.refuse(now);
+      return;
+  }
+}
+
+// True: there is more to move than this call may.
+bool SplitConnection::move(End& from, End& to, Time now) {
+  if (from.endpoint.receive_starved()) from.endpoint.consume(0, now);  // announces what is there
+  std::size_t moved = 0;
+  while (from.endpoint.readable() > 0) {
+    if (moved >= kPumpQuantum) return true;
+    const Bytes bytes = from.endpoint.peek();
+    const std::size_t taken = to.endpoint.write(bytes, now);
+    if (taken > 0) from.endpoint.consume(taken, now);
+    moved += taken;
+    from.octets += taken;
+    if (taken < bytes.size()) return false;
+  }
+  if (from.endpoint.at_end() && !to.shut) {
+    to.shut = true;
+    to.endpoint.shutdown(now);
+  }
+  return false;
+}
+
+// `from` broke: `to` is reset behind what came before.
+void SplitConnection::follow_reset(const End& from, End& to, Time now) {
+  if (!broke(from.endpoint) || to.endpoint.state() == State::kClosed) return;
+  if (rest_.waits(from.endpoint.readable() + to.endpoint.unacknowledged(), now)) return;
+  to.endpoint.abort(now);
+}
+
+void SplitConnection::send(Side side, Time now) {
+  engine::ServiceContext& context = owner_.context();
+  End& e = end(side);
+  FramePath path{.source_mac = e.source,
+                 .destination_mac = e.destination,
+                 .key = side == Side::kServer ? key_ : key_.reversed(),
+                 .dscp = dscp_,
+                 .ip_id = e.ip_id};
+  e.endpoint.dispatch(now, [&](const endpoint::OutSegment& segment) {
+    Packet frame = make_tcp_frame(context.pool(), path, segment);
+    if (!frame) return false;
+    context.emit(toward(side), std::move(frame));
+    return true;
+  });
+  e.ip_id = path.ip_id;
+}
+
+void SplitConnection::follow_end() {
+  const Endpoint& client = end(Side::kClient).endpoint;
+  const Endpoint& server = end(Side::kServer).endpoint;
+  if (client.finished() && server.finished()) {
+    over();
+  } else if (phase_ == Phase::kOpen && only_lingers(client) && only_lingers(server)) {
+    phase_ = Phase::kLingering;
+    owner_.on_lingering(*this);
+  }
+}
+
+void SplitConnection::tell_unreachable(IcmpError kind) {
+  if (!syn_frame_) return;
+  if (Packet packet = icmp_error_for(syn_frame_, kind)) {
+    owner_.context().emit(toward(Side::kClient), std::move(packet));
+  }
+}
+
+void SplitConnection::abort() {
+  if (phase_ == Phase::kOver) return;
+  const Time now = owner_.context().reactor().now();
+  for (const Side side : {Side::kClient, Side::kServer}) {
+    end(side).endpoint.abort(now);
+    send(side, now);
+  }
+  over();
+}
+
+void SplitConnection::over() {
+  timer_.cancel();
+  phase_ = Phase::kOver;
+  owner_.on_over(*this);
+}
+
+bool SplitConnection::may_be_replaced_by(const endpoint::Segment& syn) const noexcept {
+  const Endpoint& client = end(Side::kClient).endpoint;
+  return phase_ == Phase::kOver ||
+         (phase_ == Phase::kLingering && (client.finished() || client.yields_to(syn)));
+}
+
+engine::FlowInfo SplitConnection::info(Time now) const {
+  const bool client_is_guest = direction_ == engine::Direction::kOutbound;
+  const End& guest = end(client_is_guest ? Side::kClient : Side::kServer);
+  const End& network = end(client_is_guest ? Side::kServer : Side::kClient);
+  engine::FlowInfo flow;
+  flow.link = owner_.context().link_name();
+  flow.worker = owner_.context().reactor().worker();
+  flow.key = key_;
+  flow.state = phase_ == Phase::kOpening ? "opening"
+                                         : fmt::format("{}/{}", to_string(guest.endpoint.state()),
+                                                       to_string(network.endpoint.state()));
+  flow.bytes_out = guest.octets;
+  flow.bytes_in = network.octets;
+  if (const Duration rtt = guest.endpoint.smoothed_rtt(); rtt > Duration::zero()) {
+    flow.rtt_guest = rtt;
+  }
+  if (const Duration rtt = network.endpoint.smoothed_rtt(); rtt > Duration::zero()) {
+    flow.rtt_network = rtt;
+  }
+  flow.transform = "split";
+  flow.age = now - born_;
+  return flow;
+}
+
+std::size_t SplitConnection::memory() const noexcept {
+  std::size_t octets = sizeof(SplitConnection) - sizeof(ends_) + syn_frame_.size();
+  for (const End& e : ends_) octets += sizeof(End) - sizeof(Endpoint) + e.endpoint.memory();
+  return octets;
+}
+
+}  // namespace vtl::service
