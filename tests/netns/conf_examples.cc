@@ -5,7 +5,7 @@
 //   10.0.0.1             192.0.2.7                   198.51.100.7              10.0.0.2
 //
 // covers: conf/bridge.yaml, conf/site-a.yaml, conf/site-b.yaml, conf/split-tcp.yaml, conf/wan.yaml,
-// conf/shared-uplink.yaml, conf/replay.yaml
+// conf/shared-uplink.yaml, conf/replay.yaml, conf/split.yaml
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
@@ -106,6 +106,23 @@ TEST_F(ConfExamples, BridgeListsTheConnectionThatItLetsPass) {
     EXPECT_EQ(flows[0]["bytes_out"], 26);
     EXPECT_EQ(flows[0]["transform"], "no (bridged)");
     EXPECT_TRUE(flows[0]["rtt_network"].is_number());
+  });
+  EXPECT_TRUE(must(vtl.stop()).ok()) << vtl.errors();
+}
+
+TEST_F(ConfExamples, SplitPlaysBothEndsOfTheConnection) {
+  lab::Host& host = *must(lab_.add_host("vtl", {.ipv6 = lab::Ipv6::kNoNoise}));
+  must(lab_.connect({*client_, "eth0"}, {host, "eth1"}));
+  must(lab_.connect({host, "eth0"}, {*server_, "eth0"}));
+  address_guests();
+  auto vtl = run_example(host, "split.yaml");
+  with_connection([&] {
+    const auto flows = ask(host, "flows")["flows"];
+    ASSERT_EQ(flows.size(), 1U) << flows;
+    EXPECT_EQ(flows[0]["destination"], "10.0.0.2:8080");
+    EXPECT_EQ(flows[0]["state"], "established/established");
+    EXPECT_EQ(flows[0]["bytes_out"], 26);
+    EXPECT_EQ(flows[0]["transform"], "split");
   });
   EXPECT_TRUE(must(vtl.stop()).ok()) << vtl.errors();
 }

@@ -22,7 +22,8 @@ struct SplitOptions {
   /// Connections at once, on each worker, half-open ones included. At the bound the oldest that
   /// only waits out TIME-WAIT makes room; where there is none the SYN is dropped and counted.
   std::size_t max_connections = 262'144;
-  /// Connections whose handshakes are not done, on each worker; more SYNs are dropped and counted.
+  /// Connections whose handshakes are not done, on each worker; at the bound the oldest of them is
+  /// given up.
   std::size_t max_half_open = 4096;
   /// Octets buffered at each end in each direction: the window offered.
   std::size_t buffer = std::size_t{1} << 20;

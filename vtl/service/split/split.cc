@@ -24,7 +24,9 @@ Outcome<std::unique_ptr<Split>> Split::create(SplitOptions options) {
 }
 
 Split::Split(SplitOptions options, Filter filter)
-    : options_(std::move(options)), filter_(std::move(filter)) {}
+    : options_(std::move(options)),
+      filter_(std::move(filter)),
+      half_open_(options_.max_half_open) {}
 
 Split::~Split() {
   for (const Owned& connection : connections_) connection->abort();
@@ -146,29 +148,29 @@ void Split::take_syn(Direction direction, const wire::FlowKey& key, Packet packe
   auto connection = std::make_unique<SplitConnection>(owner, std::move(opening), std::move(client),
                                                       std::move(server), now);
   connection->serial = ++serial_;
-  ++half_open_;
+  half_open_.enter(*connection);
   ++counters_.opened;
   turns_->schedule(*connection);
   connections_.insert(std::move(connection));
 }
 
 Endpoint Split::client_end(Direction direction, const wire::FlowKey& key,
-                           const endpoint::Segment& syn, Time now) const {
+                           const endpoint::Segment& syn, Time now) {
   const wire::FlowKey back = key.reversed();
   return Endpoint::accept_syn(
-      end_config(engine::opposite(direction), back), {back.source.port, back.destination.port},
+      configs_.share(end_config(engine::opposite(direction), back)), played_identity(back),
       InitialNumbers::of_process().sequence(back, now), syn, /*hold=*/true, now);
 }
 
 // Offers what the client offered: where it knows no option, the server's own frames have none.
 Endpoint Split::server_end(Direction direction, const wire::FlowKey& key,
-                           const endpoint::Segment& syn, Time now) const {
+                           const endpoint::Segment& syn, Time now) {
   endpoint::Config config = end_config(direction, key);
   const wire::TcpOptions& offered = syn.header.options;
   config.offer_window_scale = offered.window_scale.has_value();
   config.offer_timestamps = offered.timestamps.has_value();
   config.offer_sack = offered.sack_permitted;
-  return Endpoint::connect(config, {key.source.port, key.destination.port},
+  return Endpoint::connect(configs_.share(config), played_identity(key),
                            InitialNumbers::of_process().sequence(key, now), now);
 }
 
@@ -186,9 +188,9 @@ bool Split::make_room() {
     ++counters_.limit_connections;
     return false;
   }
-  if (half_open_ >= options_.max_half_open) {
-    ++counters_.limit_half_open;
-    return false;
+  if (SplitConnection* const oldest = half_open_.make_room()) {
+    oldest->give_up();
+    retire(oldest->key());
   }
   return true;
 }
@@ -236,7 +238,7 @@ void Split::retire(const wire::FlowKey& key) {
   const auto it = connections_.find(key);
   if (it == connections_.end()) return;
   Owned connection = std::move(connections_.extract(it).value());
-  if (connection->half_open) --half_open_;
+  half_open_.leave(*connection);
   turns_->retire(std::move(connection));
 }
 
@@ -256,9 +258,7 @@ void Split::run_turn() {
 }
 
 void Split::on_established(SplitConnection& connection) {
-  connection.half_open = false;
-  --half_open_;
-  ++counters_.established;
+  if (half_open_.leave(connection)) ++counters_.established;
 }
 
 void Split::on_lingering(SplitConnection& connection) {
@@ -267,7 +267,7 @@ void Split::on_lingering(SplitConnection& connection) {
 }
 
 void Split::on_over(SplitConnection& connection) {
-  if (connection.half_open) {
+  if (connection.half_open.held) {
     switch (connection.server_end()) {
       case EndReason::kRefused:
         ++counters_.refused;
@@ -315,7 +315,7 @@ void Split::list_metrics(std::vector<engine::ServiceMetric>& out) const {
   for (const Owned& connection : connections_) memory += connection->memory();
   gauge("connections", "Connections now, half-open ones and those in TIME-WAIT included",
         connections_.size());
-  gauge("half_open", "Connections whose handshakes are not done", half_open_);
+  gauge("half_open", "Connections whose handshakes are not done", half_open_.size());
   gauge("buffer_bytes", "Octets of buffer memory in use", chunks_ ? chunks_->bytes_in_use() : 0);
   gauge("memory_bytes", "Octets held for connections: ends, buffers, table", memory);
   count("opened_total", "Connections taken from their clients", counters_.opened);
@@ -326,7 +326,8 @@ void Split::list_metrics(std::vector<engine::ServiceMetric>& out) const {
         counters_.unreachable);
   count("silent_total", "Connections whose server never answered", counters_.silent);
   count("limit_connections_total", "SYNs dropped at max_connections", counters_.limit_connections);
-  count("limit_half_open_total", "SYNs dropped at max_half_open", counters_.limit_half_open);
+  count("limit_half_open_total",
+        "Half-open connections given up at max_half_open, the oldest first", half_open_.evicted());
   count("evicted_total", "Connections in TIME-WAIT forgotten early to make room",
         counters_.evicted);
 }

@@ -17,8 +17,9 @@
 //   time_wait: DURATION        10s
 //
 // Limits and what happens at them. At max_connections the oldest connection that only waits out
-// TIME-WAIT is forgotten, and without one the SYN is dropped (the client sends it again), as it is
-// at max_half_open; counted. A spent memory budget closes windows. IP fragments of TCP and frames
+// TIME-WAIT is forgotten, and without one the SYN is dropped (the client sends it again). At
+// max_half_open the oldest half-open connection is given up without a word (half_open.h). All are
+// counted. A spent memory budget closes windows. IP fragments of TCP and frames
 // with two VLAN tags are not taken. With several workers an ICMP error may reach a worker that does
 // not have its connection; it passes then.
 //
@@ -47,6 +48,7 @@
 #include "vtl/base/byte_queue.h"
 #include "vtl/engine/service.h"
 #include "vtl/service/filter.h"
+#include "vtl/service/half_open.h"
 #include "vtl/service/split/options.h"
 #include "vtl/service/split/split_connection.h"
 #include "vtl/service/turns.h"
@@ -89,7 +91,7 @@ class Split final : public engine::Service, private SplitOwner {
   };
   struct Counters {
     std::uint64_t opened = 0, established = 0, refused = 0, unreachable = 0, silent = 0,
-                  limit_connections = 0, limit_half_open = 0, evicted = 0;
+                  limit_connections = 0, evicted = 0;
   };
   /// A connection that only lingers, if it is still there.
   struct Lingering {
@@ -111,9 +113,9 @@ class Split final : public engine::Service, private SplitOwner {
   void trim_lingering();
   [[nodiscard]] SplitConnection* find(const wire::FlowKey& key) const;
   [[nodiscard]] endpoint::Endpoint client_end(engine::Direction direction, const wire::FlowKey& key,
-                                              const endpoint::Segment& syn, Time now) const;
+                                              const endpoint::Segment& syn, Time now);
   [[nodiscard]] endpoint::Endpoint server_end(engine::Direction direction, const wire::FlowKey& key,
-                                              const endpoint::Segment& syn, Time now) const;
+                                              const endpoint::Segment& syn, Time now);
   [[nodiscard]] endpoint::Config end_config(engine::Direction toward,
                                             const wire::FlowKey& key) const;
   void retire(const wire::FlowKey& key);
@@ -135,7 +137,8 @@ class Split final : public engine::Service, private SplitOwner {
   std::unique_ptr<Turns<SplitConnection>> turns_;
   std::deque<Lingering> lingering_;  ///< in the order of its beginning
   std::vector<wire::FlowKey> over_;
-  std::size_t half_open_ = 0;
+  endpoint::ConfigCache configs_;
+  HalfOpenTable<SplitConnection> half_open_;
   std::uint32_t serial_ = 0;
   bool running_ = false;
   std::function<void()> stopped_;

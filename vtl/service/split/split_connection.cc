@@ -78,7 +78,8 @@ void SplitConnection::pump() {
   End& server = end(Side::kServer);
   bool more = false;
   if (phase_ == Phase::kOpen) {
-    if (half_open && client.endpoint.state() >= State::kEstablished) owner_.on_established(*this);
+    if (half_open.held && client.endpoint.state() >= State::kEstablished)
+      owner_.on_established(*this);
     more = move(client, server, now);
     more = move(server, client, now) || more;
     follow_reset(client, server, now);
@@ -209,6 +210,10 @@ void SplitConnection::abort() {
     send(side, now);
   }
   over();
+}
+
+void SplitConnection::give_up() {
+  if (phase_ != Phase::kOver) over();
 }
 
 void SplitConnection::over() {

@@ -27,6 +27,7 @@
 #include "vtl/endpoint/endpoint.h"
 #include "vtl/engine/flow_info.h"
 #include "vtl/engine/service.h"
+#include "vtl/service/half_open.h"
 #include "vtl/service/icmp_error.h"
 #include "vtl/service/played_end.h"
 #include "vtl/service/tcp_frame.h"
@@ -83,6 +84,8 @@ class SplitConnection {
 
   /// Moves octets between the ends, sends what is due, sets the timer.
   void pump();
+  /// Ends a half-open one without a word, as if the SYN had been lost.
+  void give_up();
   /// Resets both sides now.
   void abort();
 
@@ -100,9 +103,9 @@ class SplitConnection {
   /// Octets of memory held, buffers included.
   [[nodiscard]] std::size_t memory() const noexcept;
 
-  bool scheduled = false;    ///< Turns' mark
-  bool half_open = true;     ///< the owner's mark: counted as half-open
-  std::uint32_t serial = 0;  ///< the owner's: told apart from others of the same key
+  bool scheduled = false;                    ///< Turns' mark
+  std::uint32_t serial = 0;                  ///< the owner's: told apart from others of its key
+  HalfOpenPlace<SplitConnection> half_open;  ///< the owner's
 
  private:
   struct End {
