@@ -282,7 +282,7 @@ TEST(Options, BothScale_WindowsAreShifted) {
   Config config = plain();
   config.offer_window_scale = true;
   config.window_scale = 4;
-  config.receive_buffer = 1 << 20;
+  config.receive_buffer = config.receive_buffer_initial = 1 << 20;
   Script s(config, {.scale = 7, .window = 100});
   s.syn().expect({seg().flags("SA").scale(4).win(65535)});  // a SYN's window is never shifted
   s.send(seg().ack(1)).quiet();

@@ -31,6 +31,10 @@ class ChunkPool {
   void release(std::uint8_t* chunk) noexcept;
   [[nodiscard]] std::size_t bytes_in_use() const noexcept { return in_use_ * kChunk; }
   [[nodiscard]] std::size_t max_bytes() const noexcept { return max_bytes_; }
+  /// More than half is in use: who can do with what it has asks for no more.
+  [[nodiscard]] bool strained() const noexcept { return bytes_in_use() > max_bytes_ / 2; }
+  /// More than three quarters are in use: who can do with less does.
+  [[nodiscard]] bool scarce() const noexcept { return bytes_in_use() > max_bytes_ / 4 * 3; }
 
  private:
   std::size_t max_bytes_;

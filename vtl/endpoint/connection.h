@@ -217,6 +217,11 @@ class Connection {
   void set_mss() noexcept;
   [[nodiscard]] std::uint32_t timestamp(Time now) const noexcept;
 
+  // Buffers (autotune.cc)
+  [[nodiscard]] std::size_t receive_limit() const noexcept;
+  [[nodiscard]] std::size_t send_limit() const noexcept;
+  void follow_reader(Time now) noexcept;
+
   // Timers (timers.cc)
   void settle(Time now) noexcept;
   void fire_timers(Time now);
@@ -269,6 +274,12 @@ class Connection {
   wire::SeqNum latest_gap_seq_;              // of the last segment that came out of order
   std::optional<wire::SeqNum> pending_fin_;  // a FIN beyond a gap
   ReceiveBuffer received_;
+
+  // What the reader takes in a round trip, and the buffer that it is given for it
+  std::uint32_t receive_limit_;
+  std::uint32_t read_now_ = 0;
+  std::uint32_t read_before_ = 0;
+  Time round_at_{};
 
   // Acknowledging
   AckDue ack_due_ = AckDue::kNo;

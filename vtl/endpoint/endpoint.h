@@ -74,9 +74,14 @@ struct Config {
   /// RFC 2018, as a receiver: the peer is told what lies beyond a gap. The peer's own blocks are
   /// not yet used.
   bool offer_sack = false;
-  std::size_t receive_buffer = std::size_t{1}
-                               << 20;              ///< octets, bound of unread + out-of-order data
-  std::size_t send_buffer = std::size_t{1} << 20;  ///< octets, bound of unacknowledged + unsent
+  /// Octets, bound of unread and out-of-order data. The window begins with the initial ones and
+  /// grows with what is read in a round trip (autotune.cc). Equal: it does not grow.
+  std::size_t receive_buffer = std::size_t{1} << 20;
+  std::size_t receive_buffer_initial = std::size_t{256} << 10;
+  /// Octets, bound of unacknowledged and unsent data. Begins with the initial ones and follows the
+  /// congestion window.
+  std::size_t send_buffer = std::size_t{1} << 20;
+  std::size_t send_buffer_initial = std::size_t{256} << 10;
   std::size_t max_super_frame =
       65000;  ///< payload octets of one emitted segment; mss = no super-frames
   bool nagle = false;

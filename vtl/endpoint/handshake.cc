@@ -26,6 +26,9 @@ Config sane(Config config) {
   config.mss = std::max(config.mss, kMinMss);
   config.window_scale = std::min(config.window_scale, kMaxWindowScale);
   config.receive_buffer = std::clamp<std::size_t>(config.receive_buffer, 1, kMaxReceiveBuffer);
+  config.receive_buffer_initial =
+      std::clamp<std::size_t>(config.receive_buffer_initial, 1, config.receive_buffer);
+  config.send_buffer_initial = std::min(config.send_buffer_initial, config.send_buffer);
   config.max_super_frame = std::clamp<std::size_t>(config.max_super_frame, 1, 65535);
   return config;
 }
@@ -49,6 +52,8 @@ Connection::Connection(const SharedConfig& config, const Endpoint::Identity& ide
       snd_max_(iss),
       to_send_(config->pool),
       received_(config->pool),
+      receive_limit_(static_cast<std::uint32_t>(config->receive_buffer_initial)),
+      round_at_(now),
       ts_offset_(identity.timestamp_offset.value_or(spread(iss.value()))),
       rtt_(config->initial_rto, config->min_rto, config->max_rto),
       cwr_end_(iss),
@@ -112,7 +117,7 @@ void Connection::learn_syn(const Segment& syn, Time now) {
   irs_ = header.seq;
   rcv_nxt_ = irs_ + 1;
   const auto offered =
-      static_cast<std::uint32_t>(std::min<std::size_t>(UINT16_MAX, config().receive_buffer));
+      static_cast<std::uint32_t>(std::min<std::size_t>(UINT16_MAX, receive_limit_));
   rcv_adv_ = active_ && snd_nxt_ != iss_ ? rcv_nxt_ + offered : rcv_nxt_;
   last_ack_sent_ = rcv_nxt_;
   timestamps_ = config().offer_timestamps && header.options.timestamps.has_value();

@@ -278,6 +278,7 @@ std::size_t Connection::process_payload(const Segment& segment, Time now) {
     return 0;
   }
   receive_ecn(segment);
+  follow_reader(now);
   const auto offset = static_cast<std::size_t>(begin - rcv_nxt_);
   const bool had_gaps = received_.has_gaps();
   const std::size_t grown = received_.insert(offset, text);

@@ -260,7 +260,8 @@ void Connection::add_syn_options(wire::TcpOptions& options) const noexcept {
 // Octets that the buffer and the pool can still take after RCV.NXT.
 std::size_t Connection::receive_room() const noexcept {
   const std::size_t unread = received_.readable();
-  std::size_t room = config().receive_buffer > unread ? config().receive_buffer - unread : 0;
+  const std::size_t limit = receive_limit();
+  std::size_t room = limit > unread ? limit - unread : 0;
   if (config().pool != nullptr) {
     const std::size_t spent = config().pool->bytes_in_use();
     const std::size_t bound = config().pool->max_bytes();
@@ -275,7 +276,7 @@ std::size_t Connection::receive_room() const noexcept {
 // one unit, and what was promised is still accepted (RFC 7323 section 2.4).
 Connection::WindowOffer Connection::offer_window(bool syn) const noexcept {
   const wire::SeqNum limit = rcv_nxt_ + static_cast<std::uint32_t>(receive_room());
-  const std::size_t step = std::min<std::size_t>(config().receive_buffer / 2, offered_mss_);
+  const std::size_t step = std::min<std::size_t>(receive_limit() / 2, offered_mss_);
   wire::SeqNum right = rcv_adv_;
   if (limit - rcv_adv_ >= static_cast<std::int32_t>(std::max<std::size_t>(step, 1))) right = limit;
   const auto window = static_cast<std::uint32_t>(std::max<std::int32_t>(right - rcv_nxt_, 0));

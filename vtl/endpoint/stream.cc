@@ -14,6 +14,7 @@ constexpr std::size_t kReceiveShare = 4;
 
 void Connection::consume(std::size_t n, Time now) {
   received_.consume(n);
+  read_now_ += static_cast<std::uint32_t>(n);
   announce_window();
   settle(now);
 }
@@ -27,7 +28,7 @@ void Connection::announce_window() noexcept {
   const std::int32_t opened = offer_window(false).right - rcv_adv_;
   if (opened <= 0) return;
   const std::int32_t left = rcv_adv_ - rcv_nxt_;
-  const auto quarter = static_cast<std::int32_t>(config().receive_buffer / 4);
+  const auto quarter = static_cast<std::int32_t>(receive_limit() / 4);
   const bool starved = left < 2 * offered_mss_;
   const bool worth = opened >= 2 * offered_mss_ && (opened >= quarter || left <= quarter);
   if (starved || worth) ack_now();
@@ -41,7 +42,8 @@ bool Connection::may_write() const noexcept {
 std::size_t Connection::writable() const noexcept {
   if (!may_write()) return 0;
   const std::size_t held = to_send_.size();
-  std::size_t room = config().send_buffer > held ? config().send_buffer - held : 0;
+  const std::size_t limit = send_limit();
+  std::size_t room = limit > held ? limit - held : 0;
   if (config().pool != nullptr) {
     const std::size_t most = config().pool->max_bytes();
     const std::size_t bound =
@@ -54,7 +56,7 @@ std::size_t Connection::writable() const noexcept {
 }
 
 bool Connection::send_starved() const noexcept {
-  return may_write() && to_send_.size() < config().send_buffer && writable() == 0;
+  return may_write() && to_send_.size() < send_limit() && writable() == 0;
 }
 
 bool Connection::receive_starved() const noexcept {
@@ -62,7 +64,7 @@ bool Connection::receive_starved() const noexcept {
       state_ == State::kEstablished || state_ == State::kFinWait1 || state_ == State::kFinWait2;
   return receiving && !fin_received_ && config().pool != nullptr && received_.readable() == 0 &&
          rcv_adv_ - rcv_nxt_ < 2 * offered_mss_ &&
-         config().receive_buffer >= 4 * static_cast<std::size_t>(offered_mss_);
+         receive_limit() >= 4 * static_cast<std::size_t>(offered_mss_);
 }
 
 std::size_t Connection::write(Bytes data, Time now) {

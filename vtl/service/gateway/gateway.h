@@ -11,7 +11,7 @@
 //   on_peer_down: refuse|pass  refuse; pass lets connections go as plain TCP while the peer is away
 //   max_connections: N         65536 on each worker
 //   max_half_open: N           4096 on each worker
-//   buffer: SIZE               4MiB a connection and direction
+//   buffer: SIZE               4MiB a connection and direction, at most; it begins with less
 //   memory: SIZE               512MiB in all on each worker
 //   guest_networks: [NETWORK]  none; where several gateways share a peer: whose streams are whose
 //   guest_next_hop, network_next_hop: ADDRESS   routers, for hosts that no frame has told about
