@@ -25,9 +25,16 @@ bool is_over(const TcpEnd& a, const TcpEnd& b) noexcept {
   return ended(state(a, b)) && ended(state(b, a));
 }
 
-// What a SYN tells beside its sequence number.
+// The end's own SYN was seen, and nothing that it has acknowledged: it waits for the other's SYN.
+bool is_opening(const TcpEnd& end) noexcept {
+  return end.has(TcpEnd::kSynSent) && !end.has(TcpEnd::kAckKnown) &&
+         end.scale != TcpEnd::kScaleUnknown;
+}
+
+// What a SYN tells beside how far it goes.
 void take_syn(TcpEnd& sender, const wire::TcpFields& segment) noexcept {
   const wire::TcpOptions& o = segment.options;
+  if (!sender.has(TcpEnd::kAckKnown)) sender.ack = segment.seq;
   sender.set(TcpEnd::kSynSent);
   sender.mss = o.mss.value_or(TcpEnd::kDefaultMss);
   sender.scale = o.window_scale.value_or(TcpEnd::kNoScale);
@@ -70,6 +77,7 @@ bool is_possible_ack(const TcpEnd& sender, const TcpEnd& receiver,
   if (!receiver.has(TcpEnd::kSeqKnown)) return segment.flags.rst();
   const std::int32_t ahead = segment.ack - receiver.next;
   if (sender.has(TcpEnd::kAckKnown) || segment.flags.rst()) return ahead <= 0;
+  if (is_opening(receiver)) return ahead <= 0 && segment.ack > receiver.ack;  // 3.10.7.3
   // The first acknowledgement of this end. When the handshake was not seen, it tells how far the
   // other has come.
   if (ahead > 0) return sender.scale == TcpEnd::kScaleUnknown && ahead <= kMaxWindow;
@@ -126,6 +134,7 @@ Sync follow(TcpEnd& sender, TcpEnd& receiver, const wire::TcpFields& segment,
 
   if (!is_possible_ack(sender, receiver, segment)) return Sync::kBadAck;
   if (flags.rst()) return take_reset(sender, receiver, segment);
+  if (!known && !flags.syn() && is_opening(receiver)) return Sync::kOutOfWindow;
   if (flags.syn() && known) {
     const Sync judged = judge_second_syn(sender, receiver, segment.seq, end);
     if (judged != Sync::kRepeated || !flags.ack()) return judged;

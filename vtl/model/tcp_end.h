@@ -43,7 +43,8 @@ enum class Sync : std::uint8_t {
   kAdvanced,       ///< of the connection, and it told something new
   kRepeated,       ///< of the connection, but old: a retransmission, a duplicate, or overtaken by
                    ///< another segment (a reset, for one)
-  kOutOfWindow,    ///< beyond the window, or beyond the end's own FIN: nothing was changed
+  kOutOfWindow,    ///< beyond the window, beyond the end's own FIN, or in answer to a SYN but
+                   ///< without one: nothing was changed
   kBadAck,         ///< acknowledges what was never sent: nothing was changed
   kNewConnection,  ///< a SYN on an ended connection, or with another ISN: make a new model
   kNoMatch,        ///< of another connection
@@ -68,7 +69,8 @@ struct TcpEnd {
   static constexpr std::uint16_t kDefaultMss = 536;    // RFC 9293 section 3.7.1
 
   wire::SeqNum next;            // one past the highest sequence number it has sent, SYN and FIN too
-  wire::SeqNum ack;             // the highest acknowledgement number it has sent
+  wire::SeqNum ack;             // the highest acknowledgement number it has sent; before the first
+                                // one that of its own SYN, if that was seen
   wire::SeqNum limit;           // the highest right window edge it has ever offered
   std::uint32_t timestamp = 0;  // its last TSval
   std::uint16_t window = 0;     // as its non-SYN segments have it on the wire, not scaled

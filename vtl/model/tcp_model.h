@@ -83,7 +83,7 @@ class TcpModel {
   [[nodiscard]] wire::FlowKey flow(End from) const noexcept;
   /// One past the highest sequence number that the end has sent.
   [[nodiscard]] wire::SeqNum next(End end) const noexcept { return tcp(end).next; }
-  /// The highest acknowledgement number that the end has sent.
+  /// The highest acknowledgement number that the end has sent; nothing is told before the first.
   [[nodiscard]] wire::SeqNum acknowledged(End end) const noexcept { return tcp(end).ack; }
   /// Octets of sequence space that the end has sent and the other not acknowledged.
   [[nodiscard]] std::uint32_t in_flight(End from) const noexcept;

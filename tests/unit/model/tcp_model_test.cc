@@ -182,6 +182,32 @@ TEST(TcpModel, syn_sent_syn_with_another_isn_is_a_new_connection) {
   EXPECT_EQ(live.say(kA, segment(kSyn, 77)), Sync::kNewConnection);
 }
 
+// RFC 9293 section 3.10.7.3: the opener answers it with a reset, or drops it, and waits on.
+TEST(TcpModel, syn_sent_answer_that_does_not_fit_changes_nothing) {
+  for (const bool swap : {false, true}) {
+    Live live = syn_sent();
+    if (swap) live.model = live.model->swapped();
+    const TcpModel before = *live.model;
+    EXPECT_EQ(live.say(kB, live.from_b(kSyn | kAck, 0, 0)), Sync::kBadAck);
+    EXPECT_EQ(live.say(kB, live.from_b(kSyn | kAck, 0, 2)), Sync::kBadAck);
+    EXPECT_EQ(live.say(kB, segment(kSyn | kAck, 5000, 900)), Sync::kBadAck);
+    EXPECT_EQ(live.say(kB, segment(kAck, 77, 900), 10), Sync::kBadAck) << "of an old connection";
+    EXPECT_EQ(live.say(kB, live.from_b(kAck, 1, 1), 10), Sync::kOutOfWindow) << "no SYN yet";
+    EXPECT_EQ(*live.model, before);
+    EXPECT_EQ(live.say(kB, live.from_b(kSyn | kAck, 0, 1)), Sync::kAdvanced);
+  }
+}
+
+TEST(TcpModel, syn_sent_data_on_the_syn_may_be_acknowledged_or_not) {
+  for (const std::uint32_t acknowledged : {1U, 50U, 101U}) {
+    Live live{.net = {}, .model = std::nullopt};
+    live.model = *TcpModel::initialise(live.net.tcp(kA, segment(kSyn, live.iss_a), 100));
+    EXPECT_EQ(live.say(kB, live.from_b(kSyn | kAck, 0, 102)), Sync::kBadAck);
+    EXPECT_EQ(live.say(kB, live.from_b(kSyn | kAck, 0, acknowledged)), Sync::kAdvanced);
+    live.expect_states(TcpState::kEstablished, TcpState::kSynReceived);
+  }
+}
+
 TEST(TcpModel, established_other_connections_do_not_match) {
   Live live = established();
   const auto data = segment(kAck, 1001, 5001);
