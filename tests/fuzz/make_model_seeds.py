@@ -77,10 +77,52 @@ STATES = {"established": state(4, 0xC7, 0xC7), "v6": state(6, 0xC7, 0xC7), "clos
           "tagged": state(4, 0xC7, 0xC7, 7, 6), "reset": state(4, 0xD7, 0xC7), "new": state(4, 0, 0)}
 
 
+# tcp_traffic: steps from where the ends stand (tests/fuzz/model/tcp_traffic_fuzz.cc).
+ZERO, SYN, FIN, RST, PSH, ACK = 64, 0x02, 0x01, 0x04, 0x08, 0x10
+OPTIONS = bytes([15, 5, 180, 7, 0, 0, 0, 1, 0, 0, 0, 0])
+
+
+def say(way, flags, size=0, seq=0, ack=0, options=b"\0", counts=True):
+    what = way | (0 if counts else 4) | (8 if size else 0)
+    return (bytes([what, ZERO + seq, flags, ZERO + ack, 0xFF, 0xFF]) + options
+            + (bytes([size]) if size else b""))
+
+
+def make(way, size=0, fin=False, how=0):
+    return bytes([0x70 | way | (2 if fin else 0), how | (8 if size else 0)]) + (bytes([size]) if size else b"")
+
+
+def begun(first=0, second=0, options=OPTIONS):
+    return (bytes([first, second]) + say(0, SYN, options=options) + say(1, SYN | ACK, options=options)
+            + say(0, ACK))
+
+
+TRAFFIC = {
+    "closes": begun() + say(0, FIN | ACK) + say(1, ACK) + say(1, FIN | ACK) + say(0, ACK),
+    "at_2_31": begun(5, 5) + say(0, ACK | PSH, 200) + say(1, ACK | PSH, 200) * 3 + say(0, ACK),
+    "at_2_32": begun(6, 130) + say(0, ACK | PSH, 200) * 3 + say(1, ACK) + say(1, FIN | ACK),
+    "both_close": begun() + say(0, FIN | ACK) + say(1, FIN | ACK, ack=-1) + say(0, ACK) + say(1, ACK),
+    "simultaneous": bytes([0, 0]) + say(0, SYN) + say(1, SYN) + say(0, SYN | ACK, seq=-1)
+    + say(1, SYN | ACK, seq=-1),
+    "refused": bytes([128, 0]) + say(0, SYN) + say(1, RST | ACK),
+    "reset": begun() + say(1, RST) + say(0, ACK),
+    "blind": begun() + say(1, RST, seq=40, counts=False) + say(0, ACK, ack=50, counts=False) + say(1, ACK),
+    "middle": bytes([6, 5]) + say(1, ACK | PSH, 100) + say(0, ACK) + say(0, FIN | ACK),
+    "again": begun() + say(0, FIN | ACK) + say(1, FIN | ACK) + say(0, ACK) + say(0, SYN, seq=50),
+    "wrong_answer": bytes([0, 0]) + say(0, SYN) + say(1, SYN | ACK, ack=-1, counts=False)
+    + say(1, ACK, counts=False) + say(1, SYN | ACK),
+    "speaks": begun() + make(0, 50) + say(1, ACK) + make(1, 20, how=4) + make(0, fin=True) + make(1, how=20),
+    "by_hand": bytes([0, 64, 1, 255, 255, 0x77, 0, 0, 0, 9, 255, 255, 0x77, 0, 0, 0, 9]) + make(0, 90)
+    + say(1, ACK) + make(1, fin=True),
+    "made_from_nothing": bytes([6, 66, 0, 255, 255, 0x77, 0, 0, 0, 9, 255, 255, 0x77, 0, 0, 0, 9])
+    + make(0, how=1) + make(1, how=5) + make(0, 10),
+}
+
+
 def main():
     for target, seeds in (("model_frames", {k: b"".join(struct.pack("!H", len(f)) + f for f in v)
                                             for k, v in SEQUENCES.items()}),
-                          ("model_tcp_state", STATES)):
+                          ("model_tcp_state", STATES), ("model_tcp_traffic", TRAFFIC)):
         folder = CORPUS / target
         folder.mkdir(parents=True, exist_ok=True)
         for name, data in seeds.items():
