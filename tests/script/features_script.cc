@@ -374,5 +374,79 @@ TEST(Autotune, PoolScarce_SendBufferIsTheInitialOne) {
   EXPECT_TRUE(s.endpoint().unacknowledged() > (64U << 10)) << "what was taken is kept";
 }
 
+// RFC 5927 section 7: whom to believe that a packet was too big.
+wire::SeqNum ours(std::uint32_t relative) {
+  return wire::SeqNum(1000 + relative);
+}
+
+TEST(PathMtu, TooBigBeforeAnythingArrived_BelievedAtOnce) {
+  Script s;
+  s.flight(2920);
+  s.endpoint().packet_too_big(1000, ours(1461), s.now());
+  s.expect({seg().seq(1).len(1000).again(), seg().seq(1001).len(1000).again(),
+            seg().seq(2001).len(920).again()});
+  EXPECT_EQ(s.endpoint().stats().timeouts, 0U);
+}
+
+TEST(PathMtu, TooBigOfWhatIsNotOutstanding_Ignored) {
+  Script s;
+  s.flight(1460).send(seg().ack(1461)).quiet();
+  s.write(1460).swallow();
+  s.endpoint().packet_too_big(1000, ours(1), s.now());
+  s.endpoint().packet_too_big(1000, ours(2921), s.now());
+  s.quiet();
+  EXPECT_EQ(s.endpoint().effective_mss(), 1460);
+  EXPECT_EQ(s.endpoint().stats().mtu_ignored, 2U);
+}
+
+TEST(PathMtu, TooBigThatAsksForWhatIsSentAlready_Ignored) {
+  Script s;
+  s.flight(2920);
+  s.endpoint().packet_too_big(1460, ours(1), s.now());
+  s.quiet();
+  EXPECT_EQ(s.endpoint().stats().mtu_ignored, 1U);
+}
+
+TEST(PathMtu, TooBigForTheSyn_Ignored) {
+  Script s;
+  s.connect().expect({seg().flags("S")});
+  s.endpoint().packet_too_big(1000, ours(0), s.now());
+  s.send(seg().seq(0).flags("SA").ack(1)).expect({seg().flags("A")});
+  EXPECT_EQ(s.endpoint().effective_mss(), 1460);
+}
+
+TEST(PathMtu, TooBigOfASizeThatHasArrived_BelievedWithTheTimeout) {
+  Script s;
+  s.flight(2920).send(seg().ack(2921)).quiet();
+  s.write(2920).swallow();
+  s.endpoint().packet_too_big(1000, ours(2921), s.now());
+  s.quiet();
+  EXPECT_EQ(s.endpoint().effective_mss(), 1460);
+  s.until_sent(2000);
+  s.expect({seg().seq(2921).len(1000).again()});
+  s.send(seg().ack(3921)).expect({seg().seq(3921).len(1000), seg().seq(4921).len(920)});
+}
+
+TEST(PathMtu, TooBigOfASizeThatHasArrivedAndStillArrives_Forgotten) {
+  Script s;
+  s.flight(2920).send(seg().ack(2921)).quiet();
+  s.write(2920).swallow();
+  s.endpoint().packet_too_big(1000, ours(2921), s.now());
+  s.send(seg().ack(4381)).quiet();
+  s.until_sent(2000);
+  s.expect({seg().seq(4381).len(1460).again()});
+}
+
+TEST(PathMtu, SmallestLinkOfAll_SmallestSegments) {
+  Config config = plain();
+  config.offer_timestamps = true;
+  Script s(config, {.stamps = true});
+  s.established().write(40).expect({seg().len(40)});
+  s.endpoint().packet_too_big(28, ours(1), s.now());
+  const auto sent = s.take();
+  ASSERT_EQ(sent.size(), 1U);
+  EXPECT_EQ(sent[0].segment_size, 68 - 40 - 12);
+}
+
 }  // namespace
 }  // namespace vtl::endpoint::script

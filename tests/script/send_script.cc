@@ -224,7 +224,7 @@ TEST(PathMtu, LoweredToNothing_Floored) {
   Script s;
   s.established();
   s.endpoint().limit_mss(0, s.now());
-  EXPECT_EQ(s.endpoint().effective_mss(), 48);
+  EXPECT_EQ(s.endpoint().effective_mss(), 28);
 }
 
 }  // namespace

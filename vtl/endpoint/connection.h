@@ -39,8 +39,9 @@
 
 namespace vtl::endpoint {
 
-inline constexpr std::uint16_t kDefaultMss = 536;       // RFC 9293 section 3.7.1, MUST-15
-inline constexpr std::uint16_t kMinMss = 48;            // a smaller one is an attack, not a link
+inline constexpr std::uint16_t kDefaultMss = 536;  // RFC 9293 section 3.7.1, MUST-15
+inline constexpr std::uint16_t kMinMss = 48;       // a smaller one is an attack, not a link
+inline constexpr std::uint16_t kMinPathMss = 28;   // RFC 791 section 3.2: a link takes 68 octets
 inline constexpr std::uint16_t kTimestampsOctets = 12;  // RFC 7323 appendix A
 inline constexpr std::uint8_t kMaxWindowScale = 14;     // RFC 7323 section 2.3
 inline constexpr int kDuplicateAckThreshold = 3;        // RFC 5681 section 3.2
@@ -106,7 +107,9 @@ class Connection {
   std::size_t write(Bytes data, Time now);
   void shutdown(Time now);
   void abort(Time now);
+  // path_mtu.cc
   void limit_mss(std::uint16_t mss, Time now);
+  void packet_too_big(std::uint16_t mss, wire::SeqNum seq, Time now);
   [[nodiscard]] bool yields_to(const Segment& syn) const noexcept;
 
   [[nodiscard]] State state() const noexcept { return state_; }
@@ -215,6 +218,8 @@ class Connection {
   }
   void announce_window() noexcept;
   void set_mss() noexcept;
+  void note_arrived(std::uint32_t acked) noexcept;
+  void believe_path(Time now);
   [[nodiscard]] std::uint32_t timestamp(Time now) const noexcept;
 
   // Buffers (autotune.cc)
@@ -256,8 +261,10 @@ class Connection {
   std::uint8_t send_scale_ = 0;
   std::uint8_t receive_scale_ = 0;
   std::uint16_t offered_mss_;
-  std::uint16_t path_mss_;  // limit_mss()
-  std::uint16_t mss_;       // payload of a full segment
+  std::uint16_t path_mss_;         // limit_mss()
+  std::uint16_t arrived_mss_ = 0;  // the largest that surely arrived, of those that count
+  std::uint16_t claimed_mss_ = 0;  // by an ICMP error that waits for a timeout; 0: none
+  std::uint16_t mss_;              // payload of a full segment
 
   // Send sequence variables (RFC 9293 section 3.3.1)
   wire::SeqNum iss_, snd_una_, snd_nxt_, snd_max_, snd_wl1_, snd_wl2_;

@@ -141,6 +141,9 @@ bool Endpoint::in_flight(wire::SeqNum seq) const noexcept {
 void Endpoint::icmp_error(bool hard, Time now) {
   connection_->icmp_error(hard, now);
 }
+void Endpoint::packet_too_big(std::uint16_t mss, wire::SeqNum seq, Time now) {
+  connection_->packet_too_big(mss, seq, now);
+}
 void Endpoint::limit_mss(std::uint16_t mss, Time now) {
   connection_->limit_mss(mss, now);
 }

@@ -164,6 +164,7 @@ struct EndpointStats {
                 out_of_window = 0;
   /// Pieces of data out of order given up at a bound of the reassembly (reassembly.h).
   std::uint32_t pieces_forgotten = 0;
+  std::uint32_t mtu_ignored = 0;     ///< calls of packet_too_big() that did not fit
   std::uint32_t ce_received = 0;     ///< segments that came marked Congestion Experienced
   std::uint32_t ecn_reductions = 0;  ///< windows reduced because the peer echoed such a mark
 };
@@ -239,7 +240,13 @@ class Endpoint {
   /// `seq` is of a segment that was sent and not acknowledged: how a genuine ICMP error is told
   /// from a forged one (RFC 5927 section 4.1).
   [[nodiscard]] bool in_flight(wire::SeqNum seq) const noexcept;
-  /// Path MTU news: later segments carry at most `mss` octets of payload.
+  /// An ICMP "packet too big" that quotes the segment at `seq`: the path takes `mss` octets of
+  /// payload and options. Believed when it fits the connection (RFC 5927 section 7): at once while
+  /// no larger segment was acknowledged, else when a timeout shows that they no longer arrive. What
+  /// is outstanding goes again in the smaller size.
+  void packet_too_big(std::uint16_t mss, wire::SeqNum seq, Time now);
+  /// Path MTU news that is known to be true: later segments carry at most `mss` octets of payload
+  /// and options.
   void limit_mss(std::uint16_t mss, Time now);
 
   /// In TIME-WAIT: the SYN is surely of a new connection, and this one may be forgotten in its

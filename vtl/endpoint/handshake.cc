@@ -148,8 +148,8 @@ wire::TcpOptions Connection::peer_options() const noexcept {
 
 // RFC 9293 section 3.7.1: what both ends and the path take, less the options of every segment.
 void Connection::set_mss() noexcept {
-  std::uint16_t mss = std::min(peer_mss_.value_or(kDefaultMss), config().mss);
-  mss = std::max(std::min(mss, path_mss_), kMinMss);
+  std::uint16_t mss = std::max(std::min(peer_mss_.value_or(kDefaultMss), config().mss), kMinMss);
+  mss = std::min(mss, std::max(path_mss_, kMinPathMss));
   if (timestamps_) mss = static_cast<std::uint16_t>(mss - kTimestampsOctets);
   mss_ = mss;
   congestion_.set_mss(mss_);

@@ -203,6 +203,7 @@ void Connection::process_new_ack(const Segment& segment, Time now) {
   snd_nxt_ = max(snd_nxt_, ack);
   rtx_next_ = max(rtx_next_, ack);
   rtx_end_ = max(rtx_end_, ack);
+  note_arrived(acked);
   measure_rtt(segment, now);
   const bool restarts = on_recovery_ack(acked, now);
   progress_at_ = now;

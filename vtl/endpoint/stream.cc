@@ -102,17 +102,6 @@ void Connection::abort(Time now) {
   end(EndReason::kAborted);
 }
 
-// What was sent in larger segments did not arrive: it goes again, and that is no sign of
-// congestion.
-void Connection::limit_mss(std::uint16_t mss, Time now) {
-  path_mss_ = std::max(mss, kMinMss);
-  const std::uint16_t before = mss_;
-  if (state_ < State::kEstablished) return;
-  set_mss();
-  if (mss_ < before && snd_una_ != snd_nxt_) mark_lost(snd_una_, snd_nxt_);
-  settle(now);
-}
-
 // RFC 6191 section 2, RFC 9293 section 3.6.1.
 bool Connection::yields_to(const Segment& syn) const noexcept {
   const wire::TcpFields& in = syn.header;

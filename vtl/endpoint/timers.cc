@@ -90,6 +90,7 @@ void Connection::fire_retransmission(Time now) {
     shrunk_ = true;
     probe_due_ = true;
   } else {
+    believe_path(now);
     on_retransmission_timeout(now);
   }
   rtt_.back_off();

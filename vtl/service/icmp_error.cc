@@ -1,6 +1,7 @@
 #include "vtl/service/icmp_error.h"
 
 #include <algorithm>
+#include <array>
 
 #include "vtl/wire/icmpv4.h"
 #include "vtl/wire/icmpv6.h"
@@ -79,6 +80,23 @@ std::optional<Meaning> read_v4(Bytes message) {
   }
 }
 
+/// RFC 1191 section 7.1, table 7-1: what a router that tells no MTU may mean.
+constexpr std::array<std::size_t, 11> kPlateaus = {65535, 32000, 17914, 8166, 4352, 2002,
+                                                   1492,  1006,  508,   296,  68};
+
+/// The MSS for a path that asks for packets of `mtu`, where one of `quoted` octets was too big.
+/// Nothing where no link can be meant: below the smallest of all (RFC 791 section 3.2; RFC 8201
+/// section 4 on RFC 8200's 1280), or one that would have carried the quoted packet.
+std::optional<std::uint16_t> mss_for(std::size_t mtu, std::size_t quoted, bool v6) {
+  if (!v6 && mtu == 0) {
+    const auto* const lower = std::find_if(kPlateaus.begin(), kPlateaus.end(),
+                                           [&](std::size_t plateau) { return plateau < quoted; });
+    mtu = lower == kPlateaus.end() ? 0 : *lower;
+  }
+  if (mtu < (v6 ? 1280 : 68) || mtu >= quoted) return std::nullopt;
+  return static_cast<std::uint16_t>(mtu - (v6 ? 60 : 40));
+}
+
 /// The body of an ICMP error begins after eight octets in both versions.
 constexpr std::size_t kIcmpHeader = 8;
 
@@ -103,10 +121,8 @@ std::optional<TcpIcmpError> read_tcp_icmp_error(const Packet& packet) {
                      .mss = std::nullopt};
   error.key.vlan = layout.vlan;
   if (meaning->mtu) {
-    const std::size_t headers = v6 ? 60 : 40;
-    const std::size_t minimum = v6 ? 1280 : 576;  // RFC 8200 section 5; RFC 791 section 3.1
-    const std::size_t mtu = std::clamp<std::size_t>(*meaning->mtu, minimum, 65535);
-    error.mss = static_cast<std::uint16_t>(mtu - headers);
+    error.mss = mss_for(*meaning->mtu, quoted->size, v6);
+    if (!error.mss) return std::nullopt;
   }
   return error;
 }

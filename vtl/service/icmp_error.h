@@ -21,12 +21,14 @@ struct TcpIcmpError {
   bool hard = false;  ///< protocol or port unreachable, administratively prohibited
   /// As what an unreachable may be told on to whoever opened the connection.
   std::optional<IcmpError> unreachable;
-  /// The path's MTU asks for segments with at most so much payload and options (an MSS).
+  /// The path's MTU asks for segments with at most so much payload and options (an MSS): for
+  /// Endpoint::packet_too_big().
   std::optional<std::uint16_t> mss;
 };
 
 /// What `packet`, whose layout says ICMP, tells of a TCP connection; nothing where it is no error,
-/// malformed, a fragment, or about something else. The ICMP checksum is not verified.
+/// malformed, a fragment, about something else, or tells of an MTU that cannot be. The ICMP
+/// checksum is not verified.
 [[nodiscard]] std::optional<TcpIcmpError> read_tcp_icmp_error(const Packet& packet);
 
 }  // namespace vtl::service

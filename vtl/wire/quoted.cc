@@ -46,6 +46,7 @@ Parsed<QuotedFlow> parse_quoted_flow(Bytes packet) noexcept {
     flow.key.source.address = ip->source();
     flow.key.destination.address = ip->destination();
     flow.key.protocol = ip->protocol();
+    flow.size = ip->total_length();
     return read_transport(flow, ip->payload());
   }
   const auto ip = Ipv6View::parse_quoted(packet);
@@ -56,6 +57,7 @@ Parsed<QuotedFlow> parse_quoted_flow(Bytes packet) noexcept {
   flow.key.source.address = ip->source();
   flow.key.destination.address = ip->destination();
   flow.key.protocol = chain->protocol;
+  flow.size = Ipv6View::kSize + ip->payload_length();
   return read_transport(flow, ip->packet().subspan(chain->offset));
 }
 

@@ -4,6 +4,7 @@
 // Thread rule: values.
 #pragma once
 
+#include <cstddef>
 #include <optional>
 
 #include "vtl/wire/error.h"
@@ -17,7 +18,8 @@ struct QuotedFlow {
   /// are the identifier, for other protocols 0.
   FlowKey key;
   std::optional<SeqNum>
-      seq;  ///< of a TCP segment: to judge whether the error is genuine (RFC 5927)
+      seq;               ///< of a TCP segment: to judge whether the error is genuine (RFC 5927)
+  std::size_t size = 0;  ///< octets of the whole packet, as its header says
 };
 
 /// `packet`: the body of an ICMPv4 or ICMPv6 error. Later fragments are kUnsupported: they name no

@@ -22,7 +22,7 @@ void Gateway::take_icmp(Packet& packet) {
   }
   const Time now = context_->reactor().now();
   if (error->mss) {
-    it->second->limit_mss(*error->mss, now);
+    it->second->packet_too_big(*error->mss, error->seq, now);
   } else {
     it->second->icmp_error(error->hard, now);
   }

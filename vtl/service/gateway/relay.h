@@ -86,7 +86,9 @@ class Relay final : public transport::StreamHandler {
   /// An ICMP error that quotes this connection.
   void icmp_error(bool hard, Time now) { endpoint_.icmp_error(hard, now); }
   [[nodiscard]] bool in_flight(wire::SeqNum seq) const noexcept { return endpoint_.in_flight(seq); }
-  void limit_mss(std::uint16_t mss, Time now) { endpoint_.limit_mss(mss, now); }
+  void packet_too_big(std::uint16_t mss, wire::SeqNum seq, Time now) {
+    endpoint_.packet_too_big(mss, seq, now);
+  }
 
   /// Moves octets between endpoint and stream, sends what is due, sets the timer.
   void pump();

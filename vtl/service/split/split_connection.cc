@@ -57,7 +57,7 @@ bool SplitConnection::icmp_error(Side side, const TcpIcmpError& error, Time now)
   Endpoint& endpoint = end(side).endpoint;
   if (!endpoint.in_flight(error.seq)) return false;
   if (error.mss) {
-    endpoint.limit_mss(*error.mss, now);
+    endpoint.packet_too_big(*error.mss, error.seq, now);
   } else if (phase_ == Phase::kOpening && side == Side::kServer && error.unreachable) {
     // Whether that ends the attempt is the client's own decision: its next SYN begins anew.
     tell_unreachable(*error.unreachable);
