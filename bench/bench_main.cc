@@ -1,10 +1,13 @@
-// vtl-bench: the experiments. `vtl-bench bridge`, `vtl-bench wan`; --help tells the options.
+// vtl-bench: the experiments. `vtl-bench bridge`, `vtl-bench endpoint`, `vtl-bench wan`; --help
+// tells the options.
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
 #include <filesystem>
 
 #include "bench/bridge_bench.h"
+#include "bench/connections.h"
+#include "bench/endpoint_bench.h"
 #include "bench/frames.h"
 #include "bench/options.h"
 #include "bench/table.h"
@@ -44,6 +47,13 @@ int run_bridge(BenchOptions options) {
   return tell(*results, bridge_table(*results, look_of(stdout)), options);
 }
 
+int run_endpoint(const BenchOptions& options) {
+  lab::enter_sandbox();
+  const auto results = run_endpoint_bench(options);
+  if (!results) return failed(results.error());
+  return tell(*results, endpoint_table(*results, look_of(stdout)), options);
+}
+
 /// STEM of the plot: what was asked for, or the JSON file's name without its end.
 std::string plot_stem(const BenchOptions& options) {
   if (!options.plot_stem.empty()) return options.plot_stem;
@@ -74,6 +84,17 @@ int receive(std::uint16_t port) {
   return received ? 0 : failed(received.error());
 }
 
+int rate(const ConnectionRun& run) {
+  const auto report = rate_of_connections(run);
+  if (!report) return failed(report.error());
+  fmt::print("{}\n", to_line(*report));
+  return 0;
+}
+
+int ended(const Outcome<void>& done) {
+  return done ? 0 : failed(done.error());
+}
+
 int run(int argc, char** argv) {
   CLI::App app{"The experiments of VTL: what it costs, what it gains"};
   app.require_subcommand(1);
@@ -99,6 +120,20 @@ int run(int argc, char** argv) {
   wan->add_option("--plot", options.plot_stem,
                   "write STEM.svg and STEM.png; default: the name of the JSON file");
 
+  CLI::App* endpoint =
+      app.add_subcommand("endpoint", "connections that end in the middle and begin again there");
+  add_common(*endpoint, options, endpoint_cases());
+
+  // What the endpoint experiment runs on its hosts.
+  ConnectionRun connections;
+  CLI::App* serve = app.add_subcommand("serve-connections")->group("");
+  CLI::App* rate_of = app.add_subcommand("connection-rate")->group("");
+  rate_of->add_option("server", connections.server)->required();
+  rate_of->add_option("seconds", connections.seconds)->required();
+  CLI::App* hold = app.add_subcommand("hold-connections")->group("");
+  hold->add_option("server", connections.server)->required();
+  hold->add_option("count", connections.count)->required();
+
   // What the bridge experiment runs on its hosts.
   CLI::App* sender = app.add_subcommand("send-frames")->group("");
   sender->add_option("server", frames.server)->required();
@@ -116,6 +151,14 @@ int run(int argc, char** argv) {
     if (options.quick && wan->count("--seconds") == 0) options.seconds = 1;
     code = run_wan(options);
   });
+  endpoint->callback([&] {
+    if (endpoint->count("--seconds") == 0) options.seconds = options.quick ? 1 : 3;
+    if (endpoint->count("--repeat") == 0) options.repeat = options.quick ? 1 : 5;
+    code = run_endpoint(options);
+  });
+  serve->callback([&] { code = ended(serve_connections()); });
+  rate_of->callback([&] { code = rate(connections); });
+  hold->callback([&] { code = ended(hold_connections(connections)); });
   sender->callback([&] { code = send(frames); });
   receiver->callback([&] { code = receive(frames.port); });
   try {

@@ -67,6 +67,16 @@ links:
                      bridge.workers, bridge.cut_through ? "auto" : "off");
 }
 
+std::string split_config() {
+  return control("split") + two_devices("af_packet", "guest0", "wan0") + R"(links:
+  - name: split
+    guest: guest
+    network: network
+    services:
+      - split: { match: tcp, keep_alive: 10s }
+)";
+}
+
 std::string gateway_config(Carrier carrier, const PathSettings& path, const std::string& local,
                            const std::string& remote) {
   const bool udt = carrier == Carrier::kUdt;

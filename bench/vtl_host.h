@@ -36,6 +36,9 @@ struct BridgeSettings {
 /// A plain bridge over guest0 and wan0.
 [[nodiscard]] std::string bridge_config(const BridgeSettings& bridge);
 
+/// A split over guest0 and wan0, which probes silent connections every 10 s.
+[[nodiscard]] std::string split_config();
+
 enum class Carrier : std::uint8_t { kUdt, kTcpBbr };
 /// A gateway over guest0 and wan0 that carries all TCP to the peer at `remote`.
 [[nodiscard]] std::string gateway_config(Carrier carrier, const PathSettings& path,

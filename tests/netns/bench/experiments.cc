@@ -120,6 +120,20 @@ TEST_F(Experiments, TheWanExperimentHasAllItsCasesAndDrawsThem) {
   EXPECT_TRUE(content("plot.png").starts_with("\x89PNG"));
 }
 
+TEST_F(Experiments, TheEndpointExperimentHasAllItsCasesAndMetrics) {
+  const Ended ended = run(fmt::format("vtl-bench endpoint --quick --json {}", file("end.json")));
+  ASSERT_EQ(ended.code, 0) << ended.errors;
+  const Json result = json("end.json");
+  ASSERT_TRUE(result.is_object());
+  EXPECT_EQ(result.at("bench"), "endpoint");
+  const auto rows = rows_of(result);
+  for (const char* which : {"direct", "kernel-relay", "vtl-split"})
+    for (const char* metric :
+         {"tcp-1-stream", "tcp-16-streams", "connections", "memory-per-connection", "cpu-per-gb"})
+      EXPECT_TRUE(rows.contains({which, metric})) << which << " " << metric;
+  EXPECT_TRUE(rows.contains({"vtl-split", "connections-held"}));
+}
+
 TEST_F(Experiments, WithoutAVtlTheDemoSaysWhatToBuildAndFails) {
   const Ended ended = run("vtl-demo --quick", "VTL_BINARY=/no/such/vtl");
   EXPECT_EQ(ended.code, 1);

@@ -1,0 +1,436 @@
+#include "bench/endpoint_bench.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <fstream>
+#include <memory>
+#include <optional>
+#include <sstream>
+
+#include "bench/connections.h"
+#include "bench/traffic.h"
+#include "bench/vtl_host.h"
+#include "lab/lab.h"
+#include "lab/vtl_program.h"
+#include "lab/wait.h"
+
+namespace vtl::bench {
+namespace {
+
+constexpr const char* kServer = "10.2.0.2";
+constexpr int kIperfPort = 5201;
+constexpr int kManyStreams = 16;
+/// How long the many connections are held: VTL's ends and the client probe every 10 s.
+constexpr Duration kHold = 25s;
+constexpr Duration kBound = 120s;
+
+/// Client and server, and the middle that joins them.
+struct Scene {
+  lab::Lab lab;
+  lab::Host* client = nullptr;
+  lab::Host* middle = nullptr;
+  lab::Host* server = nullptr;
+  std::vector<lab::Process> programs;  ///< that run in the middle
+  std::string target = kServer;        ///< what the client connects to
+};
+
+struct Case {
+  const char* name;
+  Outcome<void> (*join)(Scene& scene);
+};
+
+Outcome<void> join_kernel(Scene& scene) {
+  return scene.middle->add_bridge("br0", {"guest0", "wan0"});
+}
+
+// The relay as its users run it on such a machine: one thread, data spliced in the kernel where
+// that is possible, and the client's address lost.
+std::string haproxy_config() {
+  std::string text = R"(global
+  maxconn 8000
+  maxpipes 500
+  nbthread 1
+defaults
+  mode tcp
+  option splice-auto
+  timeout connect 10s
+  timeout client 1h
+  timeout server 1h
+)";
+  const auto listen = [&](int port) {
+    text += fmt::format("listen p{0}\n  bind 10.2.0.3:{0} backlog 4096\n  server s {1}:{0}\n", port,
+                        kServer);
+  };
+  listen(kIperfPort);
+  for (int i = 0; i < kPorts; ++i) listen(kFirstPort + i);
+  return text;
+}
+
+Outcome<void> join_relay(Scene& scene) {
+  if (auto done = scene.middle->ip("addr add 10.2.0.3/24 dev guest0\naddr add 10.2.0.4/24 dev "
+                                   "wan0\nroute add 10.2.0.1/32 dev guest0\nroute add 10.2.0.2/32 "
+                                   "dev wan0 src 10.2.0.4");
+      !done)
+    return done;
+  for (const char* device : {"all", "guest0", "wan0"}) {
+    if (auto done =
+            scene.middle->set_sysctl(fmt::format("net.ipv4.conf.{}.rp_filter", device), "0");
+        !done)
+      return done;
+  }
+  scene.target = "10.2.0.3";
+  const auto file = scene.middle->folder() / "haproxy.cfg";
+  if (auto written = write_file(file, haproxy_config()); !written) return written;
+  auto relay = scene.middle->start({.argv = {"haproxy", "-db", "-f", file.string()}});
+  if (!relay) return std::unexpected(relay.error());
+  if (auto up = relay->wait_for_port(lab::Protocol::kTcp, kIperfPort, 10s); !up) return up;
+  scene.programs.push_back(std::move(*relay));
+  return {};
+}
+
+Outcome<void> join_split(Scene& scene) {
+  auto process = lab::start_vtl(*scene.middle, split_config(), {.name = "split"});
+  if (!process) return std::unexpected(process.error());
+  scene.programs.push_back(std::move(*process));
+  return {};
+}
+
+constexpr std::array<Case, 3> kCases{{
+    {"direct", join_kernel},
+    {"kernel-relay", join_relay},
+    {"vtl-split", join_split},
+}};
+
+Outcome<void> build(Scene& scene, const Case& which) {
+  for (auto [name, slot] : {std::pair{"client", &scene.client}, std::pair{"server", &scene.server},
+                            std::pair{"middle", &scene.middle}}) {
+    auto host =
+        scene.lab.add_host(fmt::format("{}-{}", which.name, name),
+                           {.ipv6 = slot == &scene.middle ? lab::Ipv6::kNoNoise : lab::Ipv6::kOn});
+    if (!host) return std::unexpected(host.error());
+    *slot = *host;
+    // More connections than the usual ports; queues that take many at once.
+    for (const auto& [key, value] : {std::pair{"net.ipv4.ip_local_port_range", "10000 65000"},
+                                     {"net.core.somaxconn", "4096"},
+                                     {"net.ipv4.tcp_max_syn_backlog", "8192"}}) {
+      if (auto done = (*slot)->set_sysctl(key, value); !done) return done;
+    }
+  }
+  if (auto done = scene.lab.connect({*scene.client, "eth0"}, {*scene.middle, "guest0"}); !done)
+    return done;
+  if (auto done = scene.lab.connect({*scene.middle, "wan0"}, {*scene.server, "eth0"}); !done)
+    return done;
+  if (auto done = scene.client->ip("addr add 10.2.0.1/24 dev eth0\n"); !done) return done;
+  if (auto done = scene.server->ip("addr add 10.2.0.2/24 dev eth0\n"); !done) return done;
+  if (auto done = which.join(scene); !done) return done;
+  return wait_for_ping(*scene.client, scene.target, 10s);
+}
+
+Programs subject(Scene& scene) {
+  Programs list;
+  for (lab::Process& program : scene.programs) list.push_back(&program);
+  return list;
+}
+
+/// Octets of a process that no other shares, and its part of what is shared.
+Outcome<double> held_by(const lab::Process& process) {
+  std::ifstream rollup(fmt::format("/proc/{}/smaps_rollup", process.pid()));
+  for (std::string line; std::getline(rollup, line);) {
+    if (!line.starts_with("Pss:")) continue;
+    std::istringstream words(line.substr(4));
+    double kib = 0;
+    if (words >> kib) return kib * 1024;
+  }
+  return fail(fmt::format("cannot read the memory of {}", process.name()));
+}
+
+Outcome<double> held_by_programs(Scene& scene) {
+  double sum = 0;
+  for (const lab::Process& program : scene.programs) {
+    const auto held = held_by(program);
+    if (!held) return held;
+    sum += *held;
+  }
+  return sum;
+}
+
+/// Octets in the kernel's own objects: sockets are among them.
+Outcome<double> held_by_kernel() {
+  std::ifstream info("/proc/meminfo");
+  for (std::string line; std::getline(info, line);) {
+    if (!line.starts_with("Slab:")) continue;
+    std::istringstream words(line.substr(5));
+    double kib = 0;
+    if (words >> kib) return kib * 1024;
+  }
+  return fail("/proc/meminfo has no line Slab:");
+}
+
+/// One of our own programs; what it serves ends with its input.
+Outcome<lab::Process> start_own(const lab::Host& host, std::vector<std::string> arguments,
+                                const std::string& name) {
+  arguments.insert(arguments.begin(), own_program().string());
+  return host.start({.argv = std::move(arguments), .name = name, .input_from = lab::Input::kPipe});
+}
+
+using Crowd = std::vector<lab::Process>;
+
+/// As many servers as `count` connections need.
+Outcome<Crowd> start_servers(Scene& scene, std::uint32_t count = 1) {
+  Crowd servers;
+  for (std::uint32_t i = 0; i < count; i += kMostOfProgram) {
+    auto server = start_own(*scene.server, {"serve-connections"}, "serve");
+    if (!server) return std::unexpected(server.error());
+    if (auto up = server->wait_for_line("^serving$", 5s); !up) return std::unexpected(up.error());
+    servers.push_back(std::move(*server));
+  }
+  return servers;
+}
+
+/// Opens `count` connections and holds them until the crowd is dispersed.
+Outcome<Crowd> hold(Scene& scene, std::uint32_t count) {
+  Crowd clients;
+  for (std::uint32_t i = 0; i < count; i += kMostOfProgram) {
+    const auto share = std::to_string(std::min(kMostOfProgram, count - i));
+    auto client = start_own(*scene.client, {"hold-connections", scene.target, share}, "hold");
+    if (!client) return std::unexpected(client.error());
+    clients.push_back(std::move(*client));
+  }
+  for (lab::Process& client : clients)
+    if (auto open = client.wait_for_line("^open ", kBound); !open)
+      return std::unexpected(open.error());
+  return clients;
+}
+
+Outcome<void> disperse(Crowd& crowd) {
+  for (lab::Process& each : crowd) each.close_input();
+  for (lab::Process& each : crowd)
+    if (auto ended = each.wait_ok(kBound); !ended) return std::unexpected(ended.error());
+  return {};
+}
+
+class EndpointBench {
+ public:
+  EndpointBench(const BenchOptions& options, Bench& bench, Results& results)
+      : options_(options), bench_(bench), results_(results) {}
+
+  Outcome<void> build_all() {
+    for (const Case& which : kCases) {
+      if (!options_.cases.empty() &&
+          std::ranges::find(options_.cases, which.name) == options_.cases.end())
+        continue;
+      auto scene = std::make_unique<Scene>();
+      if (auto built = build(*scene, which); !built)
+        return fail(fmt::format("{}: {}", which.name, built.error().message));
+      worlds_.push_back({which.name, std::move(scene)});
+    }
+    return {};
+  }
+
+  Outcome<void> run() {
+    for (int i = 0; i < options_.repeat; ++i) {
+      for (const int streams : {1, kManyStreams})
+        for (World& world : worlds_)
+          if (auto done = measure_tcp(world, streams); !done) return at(world, done);
+      for (World& world : worlds_)
+        if (auto done = measure_rate(world); !done) return at(world, done);
+    }
+    for (World& world : worlds_)
+      if (auto done = measure_memory(world); !done) return at(world, done);
+    for (World& world : worlds_)
+      if (std::string_view(world.name) == "vtl-split")
+        if (auto done = hold_many(world); !done) return at(world, done);
+    return {};
+  }
+
+ private:
+  struct World {
+    const char* name;
+    std::unique_ptr<Scene> scene;
+  };
+
+  static Outcome<void> at(const World& world, const Outcome<void>& failed) {
+    return fail(fmt::format("{}: {}", world.name, failed.error().message));
+  }
+
+  Outcome<void> measure_tcp(World& world, int streams) {
+    bench_.progress.begin(
+        fmt::format("{}, {} TCP stream{}", world.name, streams, streams == 1 ? "" : "s"));
+    Scene& scene = *world.scene;
+    const auto measured = measure(bench_, {.client = *scene.client,
+                                           .server = *scene.server,
+                                           .run = {.server = scene.target,
+                                                   .port = kIperfPort,
+                                                   .streams = streams,
+                                                   .seconds = options_.seconds},
+                                           .subject = subject(scene)});
+    if (!measured) return std::unexpected(measured.error());
+    const double rate = measured->report.bits_per_second;
+    results_.add(world.name, fmt::format("tcp-{}-stream{}", streams, streams == 1 ? "" : "s"),
+                 "bit/s", rate);
+    if (streams == 1) results_.add(world.name, "cpu-per-gb", "s", measured->cpu_per_gb());
+    bench_.progress.end(bit_rate(rate));
+    return {};
+  }
+
+  Outcome<void> measure_rate(World& world) {
+    bench_.progress.begin(fmt::format("{}, connections", world.name));
+    Scene& scene = *world.scene;
+    auto servers = start_servers(scene);
+    if (!servers) return std::unexpected(servers.error());
+    auto client = scene.client->run({.argv = {own_program().string(), "connection-rate",
+                                              scene.target, std::to_string(options_.seconds)},
+                                     .name = "connection-rate"},
+                                    std::chrono::seconds(options_.seconds) + 30s);
+    if (!client) return std::unexpected(client.error());
+    const auto report = parse_connection_report(client->output());
+    if (!report) return std::unexpected(report.error());
+    if (report->done == 0 || report->failed * 100 > report->done)
+      return fail(fmt::format("{} connections failed, {} did not", report->failed, report->done));
+    const double rate = report->done / report->seconds;
+    results_.add(world.name, "connections", "1/s", rate);
+    bench_.progress.end(fmt::format("{:.0f} a second", rate));
+    return {};
+  }
+
+  Outcome<void> measure_memory(World& world) {
+    const std::uint32_t count = options_.quick ? 2'000 : 6'000;
+    bench_.progress.begin(fmt::format("{}, memory of {} idle connections", world.name, count));
+    Scene& scene = *world.scene;
+    auto servers = start_servers(scene, count);
+    if (!servers) return std::unexpected(servers.error());
+    // What is only needed once is there before the first figure.
+    auto first = hold(scene, 500);
+    if (!first) return std::unexpected(first.error());
+    if (auto gone = disperse(*first); !gone) return gone;
+    const auto before = held_by_programs(scene);
+    const auto kernel_before = held_by_kernel();
+    auto clients = hold(scene, count);
+    if (!clients) return std::unexpected(clients.error());
+    const auto after = held_by_programs(scene);
+    const auto kernel_after = held_by_kernel();
+    for (const auto* held : {&before, &kernel_before, &after, &kernel_after})
+      if (!*held) return std::unexpected(held->error());
+    const double own = std::max(0.0, *after - *before) / count;
+    const double kernel = std::max(0.0, *kernel_after - *kernel_before) / count;
+    if (std::string_view(world.name) == "direct") kernel_of_direct_ = kernel;
+    // The kernel's part of a relay is what its sockets cost beyond those of client and server.
+    const bool relays = std::string_view(world.name) == "kernel-relay";
+    const double figure = world.scene->programs.empty() ? kernel
+                          : relays
+                              ? own + std::max(0.0, kernel - kernel_of_direct_.value_or(kernel))
+                              : own;
+    results_.add(world.name, "memory-per-connection", "octets", figure);
+    if (relays) results_.add(world.name, "memory-per-connection-program", "octets", own);
+    bench_.progress.end(fmt::format("{:.0f} octets each", figure));
+    return disperse(*clients);
+  }
+
+  Outcome<void> hold_many(World& world) {
+    const std::uint32_t count = options_.quick ? 10'000 : 100'000;
+    bench_.progress.begin(fmt::format("{}, {} connections held", world.name, count));
+    Scene& scene = *world.scene;
+    auto servers = start_servers(scene, count);
+    if (!servers) return std::unexpected(servers.error());
+    const auto before = held_by_programs(scene);
+    auto clients = hold(scene, count);
+    if (!clients) return std::unexpected(clients.error());
+    const Duration held = options_.quick ? 12s : kHold;
+    const SystemClock clock;
+    const Time until = clock.now() + held;
+    const auto one_ended = [&] {
+      return std::ranges::any_of(*clients, [](lab::Process& client) { return !client.running(); });
+    };
+    while (clock.now() < until && !lab::wait_until(one_ended, 500ms)) {
+      bench_.progress.show(1 - std::chrono::duration<double>(until - clock.now()) /
+                                   std::chrono::duration<double>(held),
+                           "held, both ends probe");
+    }
+    const auto after = held_by_programs(scene);
+    if (!before || !after) return std::unexpected((before ? after : before).error());
+    for (lab::Process& client : *clients)
+      if (auto asked = client.write_input("again\n"); !asked) return asked;
+    for (lab::Process& client : *clients)
+      if (auto answered = client.wait_for_line("^answered ", kBound); !answered)
+        return std::unexpected(answered.error());
+    results_.add(world.name, "connections-held", "connections", count);
+    results_.add(world.name, "memory-per-connection-held", "octets",
+                 std::max(0.0, *after - *before) / count);
+    if (options_.quick)
+      results_.note(fmt::format("--quick holds {} connections at once, not 100000", count));
+    bench_.progress.end(
+        fmt::format("{} answered after {} s", count,
+                    std::chrono::duration_cast<std::chrono::seconds>(held).count()));
+    return disperse(*clients);
+  }
+
+  const BenchOptions& options_;
+  Bench& bench_;
+  Results& results_;
+  std::vector<World> worlds_;
+  std::optional<double> kernel_of_direct_;
+};
+
+int cases_of(const BenchOptions& options) {
+  return static_cast<int>(options.cases.empty() ? kCases.size() : options.cases.size());
+}
+
+}  // namespace
+
+std::vector<std::string> endpoint_cases() {
+  std::vector<std::string> names;
+  for (const Case& which : kCases) names.emplace_back(which.name);
+  return names;
+}
+
+Outcome<Results> run_endpoint_bench(const BenchOptions& options) {
+  Results results("endpoint");
+  results.set("seconds", std::to_string(options.seconds));
+  results.set("repeat", std::to_string(options.repeat));
+  const int cases = cases_of(options);
+  const int steps = cases * (3 * options.repeat + 1) + 1;
+  Progress progress(stderr, steps);
+  progress.say(fmt::format("bench endpoint: {} measurements, {}", steps,
+                           rough_time(cases * (3 * options.repeat * (options.seconds + 0.6) + 3) +
+                                      (options.quick ? 16 : 60))));
+  auto meter = calibrate_cpu(progress, results, options.quick ? 500ms : 2s);
+  if (!meter) return std::unexpected(meter.error());
+  Bench bench{progress, *meter};
+  EndpointBench experiment(options, bench, results);
+  if (auto built = experiment.build_all(); !built) return std::unexpected(built.error());
+  if (auto done = experiment.run(); !done) return std::unexpected(done.error());
+  return results;
+}
+
+std::string endpoint_table(const Results& results, Look look) {
+  Table table({"case", "1 stream", "16 streams", "connections/s", "octets/connection",
+               "CPU s per GB", "1 stream, of the relay", "connections, of the relay"});
+  const auto of_relay = [&](const char* name, const char* metric) -> std::string {
+    const auto relay = results.value("kernel-relay", metric);
+    const auto value = results.value(name, metric);
+    return relay && value && *relay > 0 ? ratio(*value / *relay) : "-";
+  };
+  const auto whole = [](double value) { return fmt::format("{:.0f}", value); };
+  for (const Case& which : kCases) {
+    const auto one = results.value(which.name, "tcp-1-stream");
+    if (!one) continue;
+    std::vector<std::string> cells{
+        which.name,
+        bit_rate(*one),
+        or_dash(results.value(which.name, "tcp-16-streams"), bit_rate),
+        or_dash(results.value(which.name, "connections"), whole),
+        or_dash(results.value(which.name, "memory-per-connection"), whole),
+        or_dash(results.value(which.name, "cpu-per-gb"), time_span),
+        of_relay(which.name, "tcp-1-stream"),
+        of_relay(which.name, "connections")};
+    if (std::string_view(which.name).starts_with("vtl"))
+      table.add_bold(std::move(cells));
+    else
+      table.add(std::move(cells));
+  }
+  return table.render(look);
+}
+
+}  // namespace vtl::bench
