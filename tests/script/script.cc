@@ -53,6 +53,7 @@ Config plain() {
   Config config;
   config.offer_timestamps = false;
   config.offer_window_scale = false;
+  config.offer_sack = false;
   config.congestion = Congestion::kNewReno;
   config.receive_buffer = 65535;
   config.max_super_frame = config.mss;

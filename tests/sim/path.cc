@@ -32,7 +32,9 @@ void Link::send_one(WireSegment segment, Time now) {
     at += Duration{
         static_cast<std::int64_t>(rng_.below(static_cast<std::uint64_t>(config_.jitter.count())))};
   }
-  if (rng_.chance(config_.reorder)) at += 2 * config_.delay;
+  if (rng_.chance(config_.reorder)) {
+    at += config_.reorder_by > Duration::zero() ? config_.reorder_by : 2 * config_.delay;
+  }
   if (rng_.chance(config_.duplicate)) arrive(segment, at + config_.delay / 3);
   arrive(std::move(segment), at);
 }

@@ -30,8 +30,9 @@ struct LinkConfig {
   std::size_t queue = 1000;  ///< segments that wait for the rate; more are dropped
   double loss = 0;
   double duplicate = 0;
-  double reorder = 0;  ///< held back by twice the delay
-  bool merge = false;  ///< consecutive segments that arrive together become one super-frame
+  double reorder = 0;     ///< held back by `reorder_by`
+  Duration reorder_by{};  ///< zero: twice the delay
+  bool merge = false;     ///< consecutive segments that arrive together become one super-frame
 };
 
 class Link {

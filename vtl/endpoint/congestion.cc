@@ -110,6 +110,19 @@ void CongestionControl::on_idle() noexcept {
   limit_window(initial_window());
 }
 
+void CongestionControl::restore(const CongestionControl& before) noexcept {
+  if (before.window_ <= window_) return;
+  algorithm_ = before.algorithm_;
+  window_ = std::max(before.window_, mss_);
+  threshold_ = before.threshold_;
+  fraction_ = before.fraction_;
+}
+
+void CongestionControl::set_window(std::uint32_t octets) noexcept {
+  window_ = std::clamp(octets, mss_, kMaxWindow);
+  fraction_ = 0;
+}
+
 void CongestionControl::limit_window(std::uint32_t octets) noexcept {
   window_ = std::max(std::min(window_, octets), mss_);
 }

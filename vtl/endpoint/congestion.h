@@ -67,6 +67,10 @@ class CongestionControl {
   void on_idle() noexcept;
   /// The handshake lost a segment: begin with one (RFC 5681 section 3.1).
   void begin_with_one_segment() noexcept { window_ = mss_; }
+  /// The reductions since `before` were needless: what was then is again, unless there is more now.
+  void restore(const CongestionControl& before) noexcept;
+  /// While a loss is repaired the window is proportional rate reduction's.
+  void set_window(std::uint32_t octets) noexcept;
   /// The end of fast recovery (RFC 6582 section 3.2, full acknowledgement).
   void limit_window(std::uint32_t octets) noexcept;
   void set_mss(std::uint32_t mss) noexcept;

@@ -9,13 +9,13 @@
 //
 // The send sequence space:
 //
-//    SND.UNA          rtx_next     rtx_end      SND.NXT          data_end (FIN)
-//       |  outstanding   |   lost     | outstanding |    unsent        |
+//    SND.UNA                                     SND.NXT          data_end (FIN)
+//       |  sent | lost | sent | delivered | sent   |    unsent        |
+//       '----------- the scoreboard ---------------'
 //
-// Octets in [rtx_next, rtx_end) are held for lost and not yet sent again; they do not count as in
-// flight. SND.NXT never goes back. SND.MAX is ahead of it only by the octet of a zero-window probe,
-// which counts as not sent. With SACK the lost part becomes a list; RACK needs the time of sending
-// beside it; both belong to recovery.cc.
+// The scoreboard holds the fate of every outstanding octet; what is lost and what was delivered
+// beyond a gap does not count as in flight. SND.NXT never goes back. SND.MAX is ahead of it only by
+// the octet of a zero-window probe, which counts as not sent and is not on the scoreboard.
 //
 // The receive side: rcv_adv_ is the right edge that was promised. It never moves left: what was
 // promised is accepted, also where the scaled window field had to be rounded down (RFC 7323
@@ -32,8 +32,11 @@
 #include "vtl/base/time.h"
 #include "vtl/endpoint/congestion.h"
 #include "vtl/endpoint/endpoint.h"
+#include "vtl/endpoint/prr.h"
+#include "vtl/endpoint/rack.h"
 #include "vtl/endpoint/reassembly.h"
 #include "vtl/endpoint/rtt.h"
+#include "vtl/endpoint/scoreboard.h"
 #include "vtl/wire/seq.h"
 #include "vtl/wire/tcp.h"
 
@@ -45,6 +48,7 @@ inline constexpr std::uint16_t kMinPathMss = 28;   // RFC 791 section 3.2: a lin
 inline constexpr std::uint16_t kTimestampsOctets = 12;  // RFC 7323 appendix A
 inline constexpr std::uint8_t kMaxWindowScale = 14;     // RFC 7323 section 2.3
 inline constexpr int kDuplicateAckThreshold = 3;        // RFC 5681 section 3.2
+inline constexpr Duration kMaxAckDelay = 200ms;         // RFC 8985 section 7.2, TLP.max_ack_delay
 inline constexpr Duration kTimeoutAfterSynLoss = 3s;    // RFC 6298 section 5.7
 inline constexpr Duration kPawsIdle = 24 * 24h;         // RFC 7323 section 5.5
 inline constexpr int kChallengeAcksPerSecond = 10;      // RFC 5961 section 7, per connection
@@ -58,6 +62,7 @@ enum class Reason : std::uint8_t {
   kReset,
   kSyn,
   kRetransmit,
+  kTailProbe,  ///< the last segment again, or a new one, to draw an acknowledgement (RFC 8985)
   kData,
   kFin,
   kProbe,  ///< zero window
@@ -70,6 +75,49 @@ struct Plan {
   wire::SeqNum seq;
   std::uint32_t length = 0;  ///< octets of payload
   bool fin = false;
+};
+
+/// Where the sender stands with losses.
+enum class Phase : std::uint8_t {
+  kOpen,
+  kFastRecovery,     ///< RFC 5681 section 3.2, RFC 6582, RFC 6675
+  kTimeoutRecovery,  ///< after a retransmission timeout, RFC 6298 section 5
+};
+
+/// Whether a retransmission timeout was needless (RFC 5682 section 2.1, its steps).
+enum class TimeoutDoubt : std::uint8_t {
+  kNone,
+  kFirstAck,   ///< the first segment went again; its acknowledgement decides how to go on
+  kSecondAck,  ///< new data went instead of more of the old; the next acknowledgement decides
+};
+
+/// What one acceptable acknowledgement told.
+struct AckNews {
+  wire::SeqNum ack;
+  std::uint32_t delivered = 0;   ///< octets, for the first time, SACK blocks included
+  bool advanced = false;         ///< SND.UNA moved
+  bool duplicate = false;        ///< RFC 5681 section 2
+  bool sacked = false;           ///< it has a block beyond the acknowledgement
+  bool again = false;            ///< something that was sent more than once was delivered
+  bool original = false;         ///< something from before the recovery that was sent only once
+  bool older_echo = false;       ///< its timestamp echoes one from before the first retransmission
+  std::uint32_t duplicates = 0;  ///< octets that it says came twice (RFC 2883)
+  wire::SeqNum duplicates_end;
+};
+
+/// What it takes to take a reduction of the window back (RFC 4015).
+struct Undo {
+  explicit Undo(const CongestionControl& congestion) noexcept : before(congestion) {}
+
+  CongestionControl before;
+  wire::SeqNum first;       ///< the first octet that was sent again
+  std::uint32_t stamp = 0;  ///< our timestamp then
+  std::uint32_t unexplained =
+      0;                      ///< octets sent again that the peer has not reported as duplicates
+  bool sent = false;          ///< something was sent again
+  bool echo_decided = false;  ///< the acknowledgement that covers `first` has come
+  bool over = false;          ///< the recovery ended; the offer ends with ...
+  wire::SeqNum until;         ///< ... the acknowledgement of this
 };
 
 class Connection {
@@ -173,15 +221,41 @@ class Connection {
     return ecn_ && cwr_told_ != congestion_.reductions();
   }
 
+  // What an acknowledgement tells (acknowledgement.cc)
+  [[nodiscard]] AckNews take_acknowledgement(const Segment& segment, Time now);
+  void take_sack(const wire::TcpFields& header, AckNews& news, Scoreboard::Newly newly);
+  void on_acknowledgement(const AckNews& news, Time now);
+  [[nodiscard]] std::uint32_t detect_losses(Time now);
+  [[nodiscard]] std::uint32_t count_duplicates(const AckNews& news);
+  [[nodiscard]] std::uint32_t credit_duplicates(const AckNews& news);
+
   // Loss (recovery.cc)
-  [[nodiscard]] std::uint32_t flight() const noexcept;
+  [[nodiscard]] std::uint32_t outstanding() const noexcept {
+    return static_cast<std::uint32_t>(snd_nxt_ - snd_una_);
+  }
+  [[nodiscard]] std::uint32_t pipe() const noexcept;
   [[nodiscard]] std::uint32_t send_allowance() const noexcept;
   [[nodiscard]] Plan plan_retransmission() const noexcept;
-  void on_duplicate_ack();
-  [[nodiscard]] bool on_recovery_ack(std::uint32_t acked, Time now);
-  void on_retransmission_timeout(Time now);
-  void mark_lost(wire::SeqNum from, wire::SeqNum to) noexcept;
-  void forget_losses() noexcept { rtx_next_ = rtx_end_ = snd_una_; }
+  void on_sent_again(wire::SeqNum seq, std::uint32_t occupied, Time now);
+  void on_retransmission_timeout();
+  void on_reordering_timeout(Time now);
+  void enter_fast_recovery();
+  void leave_recovery() noexcept;
+  void reduce_rate(std::uint32_t delivered, bool safe) noexcept;
+  void mark_lost(wire::SeqNum from, wire::SeqNum to);
+
+  // Needless recoveries (undo.cc)
+  void remember_for_undo();
+  [[nodiscard]] bool proves_needless(const AckNews& news) noexcept;
+  void undo_recovery();
+  void step_timeout_doubt(const AckNews& news) noexcept;
+
+  // Tail loss probe (tail_probe.cc)
+  [[nodiscard]] bool may_probe_tail() const noexcept;
+  void schedule_tail_probe(Time now) noexcept;
+  [[nodiscard]] Plan plan_tail_probe() const noexcept;
+  void on_tail_probe_sent(bool again, Time now) noexcept;
+  void settle_tail_probe(const AckNews& news) noexcept;
 
   // Sending (send.cc)
   [[nodiscard]] Plan next() const noexcept;
@@ -190,7 +264,8 @@ class Connection {
                                        std::uint32_t allowance) const noexcept;
   [[nodiscard]] Plan plan_probe() const noexcept;
   [[nodiscard]] bool transmit(const Plan& plan, Time now, Emit emit);
-  void sent(const Plan& plan, const wire::TcpFields& header, Time now);
+  void sent(const Plan& plan, Time now);
+  void sent_new(const Plan& plan, std::uint32_t occupied, Time now);
   [[nodiscard]] wire::TcpFields header_for(const Plan& plan, const WindowOffer& offer,
                                            Time now) const;
   void add_syn_options(wire::TcpOptions& options) const noexcept;
@@ -229,6 +304,7 @@ class Connection {
 
   // Timers (timers.cc)
   void settle(Time now) noexcept;
+  void settle_timer(Time now) noexcept;
   void fire_timers(Time now);
   void fire_retransmission(Time now);
   void fire_persist(Time now);
@@ -257,7 +333,7 @@ class Connection {
   bool peer_sack_ = false;
   bool timestamps_ = false;
   bool ecn_ = false;
-  bool sack_ = false;  // we tell the peer what lies beyond a gap
+  bool sack_ = false;  // RFC 2018, both ways
   std::uint8_t send_scale_ = 0;
   std::uint8_t receive_scale_ = 0;
   std::uint16_t offered_mss_;
@@ -313,14 +389,23 @@ class Connection {
 
   // Loss recovery
   CongestionControl congestion_;
-  wire::SeqNum rtx_next_, rtx_end_;
-  wire::SeqNum recover_;  // RFC 6582
-  std::uint32_t inflation_ = 0;
+  Scoreboard board_;
+  Rack rack_;
+  ProportionalRateReduction prr_;
+  std::optional<Undo> undo_;
+  Phase phase_ = Phase::kOpen;
+  TimeoutDoubt doubt_ = TimeoutDoubt::kNone;
+  wire::SeqNum recover_;      // SND.NXT when the last recovery began (RFC 6582, RFC 6675)
+  std::uint32_t credit_ = 0;  // octets that duplicate acknowledgements stand for, without SACK
   std::uint16_t duplicate_acks_ = 0;
-  bool in_recovery_ = false;
   bool partial_seen_ = false;  // of this recovery
   bool rtx_forced_ = false;    // the next lost segment goes whatever the congestion window says
   bool timed_out_once_ = false;
+  bool tail_probe_out_ = false;    // TLP.end_seq is set
+  bool tail_probe_again_ = false;  // TLP.is_retrans
+  bool tail_probe_due_ = false;
+  bool tail_moved_ = false;  // sent or acknowledged since the probe was scheduled
+  wire::SeqNum tail_probe_end_;
   bool window_limited_ = false;  // the congestion window held us back when we last sent
 
   // Deadlines
@@ -333,6 +418,8 @@ class Connection {
   std::uint8_t keep_alives_sent_ = 0;
   Time timer_at_ = kNever;
   Time ack_at_ = kNever;
+  Time reordering_at_ = kNever;  // RFC 8985 section 6.3
+  Time tail_probe_at_ = kNever;  // RFC 8985 section 7.2
   Time time_wait_at_ = kNever;
   Time progress_at_{};  // when the peer last moved us on, for the user timeout
   Time heard_at_{};     // when a segment last arrived

@@ -71,9 +71,7 @@ struct Config {
   std::uint8_t window_scale = 7;  ///< offered; 0..14
   bool offer_window_scale = true;
   bool offer_timestamps = true;
-  /// RFC 2018, as a receiver: the peer is told what lies beyond a gap. The peer's own blocks are
-  /// not yet used.
-  bool offer_sack = false;
+  bool offer_sack = true;  ///< RFC 2018, both ways; with it RACK-TLP (RFC 8985) finds what is lost
   /// Octets, bound of unread and out-of-order data. The window begins with the initial ones and
   /// grows with what is read in a round trip (autotune.cc). Equal: it does not grow.
   std::size_t receive_buffer = std::size_t{1} << 20;
@@ -167,6 +165,8 @@ struct EndpointStats {
   std::uint32_t mtu_ignored = 0;     ///< calls of packet_too_big() that did not fit
   std::uint32_t ce_received = 0;     ///< segments that came marked Congestion Experienced
   std::uint32_t ecn_reductions = 0;  ///< windows reduced because the peer echoed such a mark
+  std::uint32_t tail_probes = 0;          ///< RFC 8985 section 7
+  std::uint32_t needless_recoveries = 0;  ///< reductions of the window that were taken back
 };
 
 class Connection;  // the state of RFC 9293, private to the room (connection.h)

@@ -50,6 +50,7 @@ Connection::Connection(const SharedConfig& config, const Endpoint::Identity& ide
       snd_una_(iss),
       snd_nxt_(iss),
       snd_max_(iss),
+<<<<<<< HEAD
       to_send_(config->pool),
       received_(config->pool),
       receive_limit_(static_cast<std::uint32_t>(config->receive_buffer_initial)),
@@ -60,6 +61,13 @@ Connection::Connection(const SharedConfig& config, const Endpoint::Identity& ide
       congestion_(config->congestion, mss_),
       rtx_next_(iss),
       rtx_end_(iss),
+=======
+      to_send_(config_.pool),
+      received_(config_.pool),
+      ts_offset_(config_.timestamp_offset.value_or(spread(iss.value()))),
+      rtt_(config_.initial_rto, config_.min_rto, config_.max_rto),
+      congestion_(config_.congestion, mss_),
+>>>>>>> e11cbfe (endpoint: losses are repaired by SACK, RACK-TLP and proportional rate reduction)
       recover_(iss),
       progress_at_(now),
       heard_at_(now),
@@ -226,7 +234,8 @@ void Connection::enter_established(Time now) {
   set_state(fin_queued_ ? State::kFinWait1 : State::kEstablished);
   snd_una_ = iss_ + 1;
   recover_ = iss_;
-  forget_losses();
+  board_.reset(snd_una_);
+  rack_.reset(snd_una_);
   timer_ = Timer::kOff;
   progress_at_ = now;
   sent_at_ = now;

@@ -158,16 +158,17 @@ bool Connection::process_ack(const Segment& segment, Time now) {
   }
   if (snd_wnd_ == 0 || timer_ == Timer::kPersist) progress_at_ = now;  // a probe was answered
   if (in.ack < snd_una_) return true;
-  const bool duplicate = in.ack == snd_una_ && snd_una_ != snd_nxt_ && segment.payload.empty() &&
-                         !in.flags.fin() &&
-                         static_cast<std::uint32_t>(in.window) << send_scale_ == snd_wnd_;
+  const bool same = in.ack == snd_una_ && snd_una_ != snd_nxt_ && segment.payload.empty() &&
+                    !in.flags.fin() &&
+                    static_cast<std::uint32_t>(in.window) << send_scale_ == snd_wnd_;
   update_send_window(segment, now);
-  if (ecn_ && in.flags.ece()) on_congestion_echo(in.ack, flight());
-  if (in.ack > snd_una_) {
-    process_new_ack(segment, now);
-  } else if (duplicate) {  // RFC 5681 section 2
-    on_duplicate_ack();
+  if (ecn_ && in.flags.ece()) {
+    on_congestion_echo(in.ack, std::min(outstanding(), congestion_.window()));
   }
+  AckNews news = take_acknowledgement(segment, now);
+  news.duplicate = same;  // RFC 5681 section 2
+  if (news.advanced) process_new_ack(segment, now);
+  if (state_ != State::kClosed) on_acknowledgement(news, now);
   return state_ != State::kClosed;
 }
 
@@ -201,15 +202,11 @@ void Connection::process_new_ack(const Segment& segment, Time now) {
   snd_una_ = ack;
   cwr_end_ = max(cwr_end_, ack);  // never so far behind that it seems ahead
   snd_nxt_ = max(snd_nxt_, ack);
-  rtx_next_ = max(rtx_next_, ack);
-  rtx_end_ = max(rtx_end_, ack);
   note_arrived(acked);
   measure_rtt(segment, now);
-  const bool restarts = on_recovery_ack(acked, now);
   progress_at_ = now;
   persist_backoff_ = 0;
   timed_out_once_ = false;
-  if (timer_ == Timer::kRetransmission && restarts) arm(timer_, rtt_.timeout(), now);
   if (!fin_acked_) return;
   if (state_ == State::kFinWait1) {
     set_state(State::kFinWait2);

@@ -1,40 +1,39 @@
-// Loss: who is in flight, what is held for lost, when to send it again.
+// Loss: what is in flight, how fast to send while a loss is repaired, what to send again.
 //
-// NewReno (RFC 5681 section 3.2, RFC 6582) with limited transmit (RFC 3042): three duplicate
-// acknowledgements mark the first segment lost; every partial acknowledgement the next one. A lost
-// middle of a super-frame is therefore repaired as a segment. A retransmission timeout (RFC 6298)
-// marks all that is outstanding lost and begins with one segment. The two differ only in what they
-// mark; send.cc sends what is marked. SACK and RACK-TLP will mark more exactly, here.
+// Three phases. Open: the congestion window grows. Fast recovery: acknowledgements told of a loss;
+// the window comes down by proportional rate reduction (prr.h) while the holes are filled. Timeout
+// recovery: nothing told of anything for a timeout (RFC 6298); all that is outstanding counts as
+// lost and goes again in slow start. A recovery ends when all is acknowledged that was outstanding
+// when it began. What is lost stands on the scoreboard; who finds it is acknowledgement.cc's
+// matter.
 #include <algorithm>
-#include <utility>
 
 #include "vtl/endpoint/connection.h"
 
 namespace vtl::endpoint {
 
-// Octets in the network as far as we know.
-std::uint32_t Connection::flight() const noexcept {
-  return static_cast<std::uint32_t>(snd_nxt_ - snd_una_) -
-         static_cast<std::uint32_t>(rtx_end_ - rtx_next_);
+// Octets in the network as far as we know (RFC 6675 section 2).
+std::uint32_t Connection::pipe() const noexcept {
+  const std::uint32_t sent = board_.in_flight();
+  return sent - std::min(sent, credit_);
 }
 
 // What the congestion window leaves.
 std::uint32_t Connection::send_allowance() const noexcept {
-  std::uint32_t window = congestion_.window() + inflation_;
-  if (!in_recovery_ && duplicate_acks_ > 0 && duplicate_acks_ < kDuplicateAckThreshold) {
-    window += static_cast<std::uint32_t>(duplicate_acks_) * mss_;  // RFC 3042
-  }
-  const std::uint32_t used = flight();
+  const std::uint32_t window = congestion_.window();
+  const std::uint32_t used = pipe();
   return window > used ? window - used : 0;
 }
 
 Plan Connection::plan_retransmission() const noexcept {
-  const std::int32_t lost = rtx_end_ - rtx_next_;
-  const std::int32_t room = snd_una_ + snd_wnd_ - rtx_next_;
-  if (lost <= 0 || room <= 0) return {};
+  if (doubt_ == TimeoutDoubt::kSecondAck) return {};
+  const auto run = board_.first_lost();
+  if (!run) return {};
+  const std::int32_t room = snd_una_ + snd_wnd_ - run->begin;
+  if (room <= 0) return {};
   const wire::SeqNum end = data_end();
   auto length =
-      static_cast<std::uint32_t>(std::max<std::int32_t>(min(rtx_end_, end) - rtx_next_, 0));
+      static_cast<std::uint32_t>(std::max<std::int32_t>(min(run->end, end) - run->begin, 0));
   const std::uint32_t whole = length;
   length = std::min(length, static_cast<std::uint32_t>(room));
   if (rtx_forced_) {
@@ -45,77 +44,98 @@ Plan Connection::plan_retransmission() const noexcept {
     length = std::min({length, allowance, super_frame()});
   }
   if (length > mss_ && length < whole) length -= length % mss_;
-  const bool fin = fin_queued_ && !fin_acked_ && rtx_next_ + length == end && rtx_end_ > end &&
+  const bool fin = fin_queued_ && !fin_acked_ && run->begin + length == end && run->end > end &&
                    static_cast<std::uint32_t>(room) > length;
   if (length == 0 && !fin) return {};
-  return {Reason::kRetransmit, rtx_next_, length, fin};
+  return {Reason::kRetransmit, run->begin, length, fin};
 }
 
-void Connection::mark_lost(wire::SeqNum from, wire::SeqNum to) noexcept {
-  rtx_next_ = from;
-  rtx_end_ = min(to, snd_nxt_);
+// Octets that were sent before left again.
+void Connection::on_sent_again(wire::SeqNum seq, std::uint32_t occupied, Time now) {
+  board_.sent(seq, seq + occupied, now, Duration::zero());
+  timed_end_.reset();
+  ambiguous_ = true;
+  rtx_forced_ = false;
+  if (phase_ == Phase::kFastRecovery) prr_.sent(occupied);
+  if (!undo_) return;
+  if (!undo_->sent) {
+    undo_->sent = true;
+    undo_->first = seq;
+    undo_->stamp = timestamp(now);
+  }
+  undo_->unexplained += occupied;
+}
+
+void Connection::mark_lost(wire::SeqNum from, wire::SeqNum to) {
+  board_.lose(from, to);
   timed_end_.reset();
 }
 
-void Connection::on_duplicate_ack() {
-  if (duplicate_acks_ < UINT16_MAX) ++duplicate_acks_;
-  if (in_recovery_) {
-    inflation_ += mss_;
-    return;
-  }
-  // Beyond `recover` only: what a timeout sent twice causes duplicates of its own (RFC 6582,
-  // section 3.2, step 1).
-  if (duplicate_acks_ != kDuplicateAckThreshold || snd_una_ <= recover_) return;
+void Connection::enter_fast_recovery() {
   ++stats_.fast_retransmits;
-  congestion_.on_loss(flight());
-  inflation_ = static_cast<std::uint32_t>(kDuplicateAckThreshold) * mss_;
+  remember_for_undo();
+  congestion_.on_loss(std::min(outstanding(), congestion_.window()));
+  prr_.begin(outstanding());
   recover_ = snd_nxt_;
-  in_recovery_ = true;
+  phase_ = Phase::kFastRecovery;
   partial_seen_ = false;
-  mark_lost(snd_una_, snd_una_ + mss_);
-  rtx_forced_ = true;
+  tail_probe_due_ = false;
 }
 
-// `acked` octets were acknowledged for the first time; SND.UNA stands at its new place. Answers
-// whether the retransmission timer begins anew (RFC 6298, 5.3). In fast recovery only the first
-// partial acknowledgement restarts it (RFC 6582 section 4, the impatient variant): where more was
-// lost than one segment a round trip can repair in time, the timeout sends the rest in slow start.
-bool Connection::on_recovery_ack(std::uint32_t acked, Time now) {
-  duplicate_acks_ = 0;
-  if (in_recovery_ && snd_una_ < recover_) {  // partial
-    inflation_ = inflation_ > acked ? inflation_ - acked : 0;
-    if (acked >= mss_) inflation_ += mss_;
-    mark_lost(snd_una_, snd_una_ + mss_);
-    rtx_forced_ = true;
-    return !std::exchange(partial_seen_, true);
-  }
-  if (in_recovery_) {
-    in_recovery_ = false;
-    inflation_ = 0;
-    forget_losses();
-    rtx_forced_ = false;
-    congestion_.limit_window(std::max<std::uint32_t>(flight(), mss_) + mss_);
-    return true;
-  }
-  if (!window_limited_) return true;  // RFC 7661: a window that was not used does not grow
-  // After a timeout one acknowledgement may cover what had arrived long before (RFC 3465 section
-  // 2.3).
-  if (snd_una_ < recover_) acked = std::min<std::uint32_t>(acked, 2U * mss_);
-  congestion_.on_ack(acked, rtt_.smoothed(), now);
-  return true;
+void Connection::reduce_rate(std::uint32_t delivered, bool safe) noexcept {
+  congestion_.set_window(prr_.window(delivered, pipe(), congestion_.threshold(), mss_, safe));
 }
 
-void Connection::on_retransmission_timeout(Time /*now*/) {
-  ++stats_.timeouts;
-  // In fast recovery flight() still counts what was lost; the window knows better.
-  congestion_.on_timeout(std::min(flight(), congestion_.window()), !timed_out_once_);
-  timed_out_once_ = true;
-  in_recovery_ = false;
-  inflation_ = 0;
+void Connection::leave_recovery() noexcept {
+  if (phase_ == Phase::kFastRecovery) {
+    congestion_.set_window(congestion_.threshold());
+    // Without SACK little may be left in flight: no burst (RFC 6582 section 3.2, step 3).
+    if (!sack_) congestion_.limit_window(std::max<std::uint32_t>(outstanding(), mss_) + mss_);
+  }
+  phase_ = Phase::kOpen;
+  doubt_ = TimeoutDoubt::kNone;
+  credit_ = 0;
   duplicate_acks_ = 0;
-  recover_ = snd_nxt_;
   rtx_forced_ = false;
+  if (undo_) {
+    undo_->over = true;
+    undo_->until = snd_nxt_;
+  }
+  rack_.recovery_ended();
+}
+
+// RFC 6298 section 5 and RFC 8985 section 6.3. What was delivered beyond the gap stays so unless
+// the receiver has gone back on it (RFC 2018 section 8).
+void Connection::on_retransmission_timeout() {
+  ++stats_.timeouts;
+  const bool first = !timed_out_once_;
+  timed_out_once_ = true;
+  if (phase_ == Phase::kOpen) {
+    remember_for_undo();
+    doubt_ = TimeoutDoubt::kFirstAck;
+  } else {
+    undo_.reset();
+    doubt_ = TimeoutDoubt::kNone;
+  }
+  congestion_.on_timeout(std::min(outstanding(), congestion_.window()), first);
+  if (board_.reneged()) board_.doubt_deliveries();
   mark_lost(snd_una_, snd_nxt_);
+  phase_ = Phase::kTimeoutRecovery;
+  recover_ = snd_nxt_;
+  rtx_forced_ = true;
+  credit_ = 0;
+  duplicate_acks_ = 0;
+  reordering_at_ = kNever;
+  tail_probe_due_ = tail_probe_out_ = false;
+}
+
+// RFC 8985 section 6.3: what had the time to be overtaken has had it.
+void Connection::on_reordering_timeout(Time now) {
+  const std::uint32_t lost = detect_losses(now);
+  if (lost == 0) return;
+  if (phase_ == Phase::kOpen) enter_fast_recovery();
+  if (phase_ == Phase::kFastRecovery) reduce_rate(0, false);
+  arm(Timer::kRetransmission, rtt_.timeout(), now);
 }
 
 }  // namespace vtl::endpoint

@@ -21,7 +21,7 @@ void Connection::dispatch(Time now, Emit emit) {
   }
   const auto unsent = static_cast<std::uint32_t>(std::max<std::int32_t>(data_end() - snd_nxt_, 0));
   const std::uint32_t allowance = send_allowance();
-  window_limited_ = rtx_next_ < rtx_end_ || (unsent > allowance && window_room() > allowance);
+  window_limited_ = board_.lost() > 0 || (unsent > allowance && window_room() > allowance);
   settle(now);
 }
 
@@ -34,6 +34,7 @@ Plan Connection::next() const noexcept {
     // A duplicate acknowledgement counts for the peer only when it comes without data.
     if (extra_acks_ > 0) return {Reason::kAck, acceptable_seq()};
     if (Plan plan = plan_retransmission(); plan.reason != Reason::kNone) return plan;
+    if (Plan plan = plan_tail_probe(); plan.reason != Reason::kNone) return plan;
     if (Plan plan = plan_data(); plan.reason != Reason::kNone) return plan;
     if (Plan plan = plan_probe(); plan.reason != Reason::kNone) return plan;
     if (keep_alive_due_) return {Reason::kKeepAlive, snd_nxt_ - 1};
@@ -78,7 +79,7 @@ std::uint32_t Connection::sendable(std::uint32_t unsent, std::uint32_t window_ro
   // With much in flight wait for a good part of the window to open: one large super-frame costs
   // as much as a small one.
   const std::uint32_t whole = std::min(congestion_.window(), std::max(snd_wnd_, mss_ + 0U));
-  if (length < most && length < whole / 3 && flight() >= 2U * mss_) return 0;
+  if (length < most && length < whole / 3 && pipe() >= 2U * mss_) return 0;
   return length;
 }
 
@@ -105,6 +106,7 @@ bool Connection::transmit(const Plan& plan, Time now, Emit emit) {
   out.segment_size = mss_;
   out.retransmission = plan.reason == Reason::kRetransmit ||
                        (plan.length > 0 && plan.seq < snd_max_) ||
+                       (plan.reason == Reason::kTailProbe && plan.seq < snd_nxt_) ||
                        (plan.reason == Reason::kSyn && syns_sent_ > 0);
   out.ect = ecn_ && plan.reason == Reason::kData && !out.retransmission;
   if (!emit(out)) return false;
@@ -118,12 +120,12 @@ bool Connection::transmit(const Plan& plan, Time now, Emit emit) {
     ack_due_ = AckDue::kNo;
     ack_at_ = kNever;
   }
-  sent(plan, header, now);
+  sent(plan, now);
   return true;
 }
 
 // The state after `plan` left.
-void Connection::sent(const Plan& plan, const wire::TcpFields& /*header*/, Time now) {
+void Connection::sent(const Plan& plan, Time now) {
   const std::uint32_t occupied = plan.length + (plan.fin ? 1U : 0U);
   switch (plan.reason) {
     case Reason::kNone:
@@ -149,27 +151,22 @@ void Connection::sent(const Plan& plan, const wire::TcpFields& /*header*/, Time 
       arm(Timer::kRetransmission, rtt_.timeout(), now);
       break;
     case Reason::kRetransmit:
-      rtx_next_ += occupied;
-      rtx_forced_ = false;
-      timed_end_.reset();
-      ambiguous_ = true;
+      on_sent_again(plan.seq, occupied, now);
       break;
     case Reason::kData:
     case Reason::kFin:
-      if (snd_una_ == snd_nxt_) progress_at_ = now;
-      if (!timed_end_ && snd_nxt_ == snd_max_ && rtx_next_ == rtx_end_) {
-        timed_end_ = plan.seq + occupied;
-        timed_at_ = now;
-      }
-      snd_nxt_ = plan.seq + occupied;
-      if (snd_nxt_ > snd_max_) {
-        stats_.bytes_out += plan.length;
-        snd_max_ = snd_nxt_;
-      }
-      if (rtx_next_ == rtx_end_) rtx_next_ = rtx_end_ = snd_una_;
-      override_due_ = false;
-      sent_at_ = now;
+      sent_new(plan, occupied, now);
       break;
+    case Reason::kTailProbe: {
+      const bool again = plan.seq < snd_nxt_;
+      if (again) {
+        on_sent_again(plan.seq, occupied, now);
+      } else {
+        sent_new(plan, occupied, now);
+      }
+      on_tail_probe_sent(again, now);
+      break;
+    }
     case Reason::kProbe:
       snd_max_ = max(snd_max_, plan.seq + occupied);
       probe_due_ = false;
@@ -179,6 +176,27 @@ void Connection::sent(const Plan& plan, const wire::TcpFields& /*header*/, Time 
       keep_alive_due_ = false;
       break;
   }
+}
+
+void Connection::sent_new(const Plan& plan, std::uint32_t occupied, Time now) {
+  if (snd_una_ == snd_nxt_) progress_at_ = now;
+  if (!timed_end_ && snd_nxt_ == snd_max_ && board_.lost() == 0) {
+    timed_end_ = plan.seq + occupied;
+    timed_at_ = now;
+  }
+  // Finer than the reordering window, which is a quarter of the least round trip, and coarse enough
+  // that a window is a few hundred runs.
+  const Duration grain = std::max(rtt_.minimum() / 16, rtt_.smoothed() / 256);
+  board_.sent(plan.seq, plan.seq + occupied, now, grain);
+  snd_nxt_ = plan.seq + occupied;
+  if (snd_nxt_ > snd_max_) {
+    stats_.bytes_out += plan.length;
+    snd_max_ = snd_nxt_;
+  }
+  if (phase_ == Phase::kFastRecovery) prr_.sent(occupied);
+  override_due_ = false;
+  sent_at_ = now;
+  tail_moved_ = true;
 }
 
 wire::TcpFields Connection::header_for(const Plan& plan, const WindowOffer& offer, Time now) const {

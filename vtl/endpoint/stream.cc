@@ -127,7 +127,7 @@ bool Connection::all_acknowledged() const noexcept {
 }
 
 std::size_t Connection::memory() const noexcept {
-  return sizeof(Connection) + to_send_.memory() + received_.memory();
+  return sizeof(Connection) + to_send_.memory() + received_.memory() + board_.memory();
 }
 
 }  // namespace vtl::endpoint

@@ -1,7 +1,8 @@
 // Deadlines. One timer serves retransmission and zero-window probing, which exclude each other:
 // with something outstanding it is the former (RFC 6298), with something unsent that the peer's
 // window holds back the latter (RFC 9293 section 3.8.6.1). settle() decides which after every
-// change. Beside it: the delayed acknowledgement, keep-alive (section 3.8.4) and TIME-WAIT.
+// change. Beside it: the reordering timer and the tail loss probe (RFC 8985), the delayed
+// acknowledgement, keep-alive (section 3.8.4) and TIME-WAIT.
 #include <algorithm>
 
 #include "vtl/endpoint/connection.h"
@@ -13,6 +14,7 @@ Time Connection::poll_at(Time now) const noexcept {
   Time at = std::min(time_wait_at_, keep_alive_at());
   if (timer_ != Timer::kOff) at = std::min(at, timer_at_);
   if (ack_due_ == AckDue::kDelayed) at = std::min(at, ack_at_);
+  at = std::min({at, reordering_at_, tail_probe_at_});
   return at;
 }
 
@@ -26,6 +28,11 @@ void Connection::arm(Timer timer, Duration after, Time now) noexcept {
 }
 
 void Connection::settle(Time now) noexcept {
+  settle_timer(now);
+  schedule_tail_probe(now);
+}
+
+void Connection::settle_timer(Time now) noexcept {
   Timer want = Timer::kOff;
   if (state_ == State::kClosed || state_ == State::kTimeWait || held_) {
     want = Timer::kOff;
@@ -56,6 +63,11 @@ void Connection::fire_timers(Time now) {
     return;
   }
   if (ack_due_ == AckDue::kDelayed && ack_at_ <= now) ack_now();
+  if (reordering_at_ <= now) on_reordering_timeout(now);
+  if (tail_probe_at_ <= now) {
+    tail_probe_at_ = kNever;
+    tail_probe_due_ = may_probe_tail();
+  }
   if (timer_ != Timer::kOff && timer_at_ <= now) {
     if (timer_ == Timer::kRetransmission) {
       fire_retransmission(now);
@@ -91,7 +103,7 @@ void Connection::fire_retransmission(Time now) {
     probe_due_ = true;
   } else {
     believe_path(now);
-    on_retransmission_timeout(now);
+    on_retransmission_timeout();
   }
   rtt_.back_off();
   arm(Timer::kRetransmission, rtt_.timeout(), now);
@@ -145,8 +157,11 @@ void Connection::end(EndReason reason) noexcept {
   ack_due_ = AckDue::kNo;
   extra_acks_ = 0;
   timer_ = Timer::kOff;
-  time_wait_at_ = kNever;
-  forget_losses();
+  time_wait_at_ = reordering_at_ = tail_probe_at_ = kNever;
+  tail_probe_due_ = false;
+  phase_ = Phase::kOpen;
+  undo_.reset();
+  board_.reset(snd_nxt_);
 }
 
 }  // namespace vtl::endpoint
