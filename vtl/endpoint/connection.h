@@ -26,6 +26,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <memory>
 #include <optional>
 
 #include "vtl/base/byte_queue.h"
@@ -392,7 +393,7 @@ class Connection {
   Scoreboard board_;
   Rack rack_;
   ProportionalRateReduction prr_;
-  std::optional<Undo> undo_;
+  std::unique_ptr<Undo> undo_;  // there while a recovery may prove needless
   Phase phase_ = Phase::kOpen;
   TimeoutDoubt doubt_ = TimeoutDoubt::kNone;
   wire::SeqNum recover_;      // SND.NXT when the last recovery began (RFC 6582, RFC 6675)

@@ -50,7 +50,6 @@ Connection::Connection(const SharedConfig& config, const Endpoint::Identity& ide
       snd_una_(iss),
       snd_nxt_(iss),
       snd_max_(iss),
-<<<<<<< HEAD
       to_send_(config->pool),
       received_(config->pool),
       receive_limit_(static_cast<std::uint32_t>(config->receive_buffer_initial)),
@@ -59,15 +58,6 @@ Connection::Connection(const SharedConfig& config, const Endpoint::Identity& ide
       rtt_(config->initial_rto, config->min_rto, config->max_rto),
       cwr_end_(iss),
       congestion_(config->congestion, mss_),
-      rtx_next_(iss),
-      rtx_end_(iss),
-=======
-      to_send_(config_.pool),
-      received_(config_.pool),
-      ts_offset_(config_.timestamp_offset.value_or(spread(iss.value()))),
-      rtt_(config_.initial_rto, config_.min_rto, config_.max_rto),
-      congestion_(config_.congestion, mss_),
->>>>>>> e11cbfe (endpoint: losses are repaired by SACK, RACK-TLP and proportional rate reduction)
       recover_(iss),
       progress_at_(now),
       heard_at_(now),

@@ -8,8 +8,7 @@ namespace vtl::endpoint {
 using wire::SeqNum;
 
 void Scoreboard::reset(SeqNum at) noexcept {
-  runs_.clear();
-  if (runs_.capacity() > kKeptIdle) std::vector<Run>().swap(runs_);
+  std::vector<Run>().swap(runs_);
   begin_ = end_ = at;
   delivered_ = lost_ = 0;
 }
@@ -134,7 +133,7 @@ std::uint32_t Scoreboard::acknowledge(SeqNum ack, Newly newly) {
   runs_.erase(runs_.begin(), runs_.begin() + static_cast<std::ptrdiff_t>(whole));
   begin_ = ack;
   end_ = max(end_, ack);
-  if (runs_.empty() && runs_.capacity() > kKeptIdle) std::vector<Run>().swap(runs_);
+  if (runs_.empty()) std::vector<Run>().swap(runs_);
   return news;
 }
 

@@ -12,7 +12,7 @@
 // pays for it with retransmissions.
 //
 // Thread rule: a value. Invariants: the runs cover [begin(), end()) exactly; neighbours differ; the
-// sums equal those over the runs.
+// sums equal those over the runs; an empty one holds no memory.
 #pragma once
 
 #include <cstddef>
@@ -78,13 +78,11 @@ class Scoreboard {
   [[nodiscard]] bool reneged() const noexcept {
     return !runs_.empty() && runs_.front().fate == Fate::kDelivered;
   }
-  [[nodiscard]] std::uint64_t ignored() const noexcept { return ignored_; }
+  [[nodiscard]] std::uint32_t ignored() const noexcept { return ignored_; }
   /// Octets of memory held beside the object itself.
   [[nodiscard]] std::size_t memory() const noexcept { return runs_.capacity() * sizeof(Run); }
 
  private:
-  static constexpr std::size_t kKeptIdle = 8;  // capacity that an empty scoreboard keeps
-
   [[nodiscard]] std::size_t find(wire::SeqNum at) const noexcept;
   [[nodiscard]] std::size_t cut(wire::SeqNum at);
   [[nodiscard]] bool may_cut(wire::SeqNum begin, wire::SeqNum end) const noexcept;
@@ -96,7 +94,7 @@ class Scoreboard {
   wire::SeqNum begin_, end_;
   std::uint32_t delivered_ = 0;
   std::uint32_t lost_ = 0;
-  std::uint64_t ignored_ = 0;
+  std::uint32_t ignored_ = 0;
 };
 
 }  // namespace vtl::endpoint

@@ -127,7 +127,8 @@ bool Connection::all_acknowledged() const noexcept {
 }
 
 std::size_t Connection::memory() const noexcept {
-  return sizeof(Connection) + to_send_.memory() + received_.memory() + board_.memory();
+  return sizeof(Connection) + to_send_.memory() + received_.memory() + board_.memory() +
+         (undo_ ? sizeof(Undo) : 0);
 }
 
 }  // namespace vtl::endpoint

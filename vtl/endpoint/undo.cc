@@ -11,7 +11,7 @@
 namespace vtl::endpoint {
 
 void Connection::remember_for_undo() {
-  undo_.emplace(congestion_);
+  undo_ = std::make_unique<Undo>(congestion_);
 }
 
 bool Connection::proves_needless(const AckNews& news) noexcept {
