@@ -28,7 +28,8 @@ class ProportionalRateReduction {
     delivered_ += delivered;
     std::uint64_t allowed = 0;
     if (pipe > threshold) {
-      const std::uint64_t due = (delivered_ * threshold + outstanding_ - 1) / outstanding_;
+      const std::uint64_t due =
+          (std::uint64_t{delivered_} * threshold + outstanding_ - 1) / outstanding_;
       allowed = due > out_ ? due - out_ : 0;
     } else {
       std::uint64_t most =
@@ -41,8 +42,8 @@ class ProportionalRateReduction {
   }
 
  private:
-  std::uint64_t delivered_ = 0;  // prr_delivered
-  std::uint64_t out_ = 0;        // prr_out
+  std::uint32_t delivered_ = 0;  // prr_delivered
+  std::uint32_t out_ = 0;        // prr_out
   std::uint32_t outstanding_ = 1;
 };
 

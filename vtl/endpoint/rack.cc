@@ -52,7 +52,8 @@ Duration Rack::reordering_window(const View& view) const noexcept {
 Rack::Verdict Rack::detect(Scoreboard& board, const View& view, Time now) const {
   Verdict verdict;
   if (!any_) return verdict;
-  const Duration patience = rtt_ + reordering_window(view);
+  // Nothing is overdue at the instant at which it was sent, however short the path.
+  const Duration patience = std::max(rtt_ + reordering_window(view), Duration{1});
   Time last = Time::min();
   verdict.lost = board.lose_if([&](const Scoreboard::Run& run) {
     const bool before = run.sent_at < sent_at_ || (run.sent_at == sent_at_ && run.end <= end_seq_);

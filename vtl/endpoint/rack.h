@@ -58,8 +58,8 @@ class Rack {
   static constexpr std::uint8_t kMaxWiden = 64;  // the smoothed round trip bounds it sooner
 
   Time sent_at_{};         // RACK.xmit_ts
-  wire::SeqNum end_seq_;   // RACK.end_seq
   Duration rtt_{};         // RACK.rtt
+  wire::SeqNum end_seq_;   // RACK.end_seq
   wire::SeqNum farthest_;  // RACK.fack
   wire::SeqNum duplicate_round_;
   bool in_duplicate_round_ = false;

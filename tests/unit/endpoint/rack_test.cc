@@ -105,5 +105,15 @@ TEST_F(RackTest, ADeliveryTooFastForTheRetransmissionSaysNothingOfItsTime) {
   EXPECT_EQ(detect(50).lost, 0U) << "segments 4 to 9 were sent after what is known to have arrived";
 }
 
+// A path without length: the segment that goes again leaves at the time at which a later one was
+// reported.
+TEST_F(RackTest, WhatLeavesNowIsNotLostNow) {
+  view_ = {.min_rtt = Duration{1}, .smoothed_rtt = Duration{1}, .eager = true};
+  sack(9, 9);
+  ASSERT_EQ(detect(9).lost, 900U);
+  board_.sent(SeqNum(0), SeqNum(100), at(9), Duration::zero());
+  EXPECT_EQ(detect(9).lost, 0U);
+}
+
 }  // namespace
 }  // namespace vtl::endpoint
