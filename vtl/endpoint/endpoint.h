@@ -162,9 +162,9 @@ struct EndpointStats {
                 out_of_window = 0;
   /// Pieces of data out of order given up at a bound of the reassembly (reassembly.h).
   std::uint32_t pieces_forgotten = 0;
-  std::uint32_t mtu_ignored = 0;     ///< calls of packet_too_big() that did not fit
-  std::uint32_t ce_received = 0;     ///< segments that came marked Congestion Experienced
-  std::uint32_t ecn_reductions = 0;  ///< windows reduced because the peer echoed such a mark
+  std::uint32_t mtu_ignored = 0;          ///< calls of packet_too_big() that did not fit
+  std::uint32_t ce_received = 0;          ///< segments that came marked Congestion Experienced
+  std::uint32_t ecn_reductions = 0;       ///< windows reduced because the peer echoed such a mark
   std::uint32_t tail_probes = 0;          ///< RFC 8985 section 7
   std::uint32_t needless_recoveries = 0;  ///< reductions of the window that were taken back
 };
