@@ -1,20 +1,26 @@
-// Script: a packet-script on a virtual clock. The test plays the peer of one Endpoint, segment by
-// segment.
+// Script: a packet-script. The test plays the peer of one TCP, segment by segment.
 //
 // Numbers are relative: `seq` and `ack` count from the initial sequence number of whose they are,
 // so the first octet of data is 1 on both sides. A field that is not set is a sensible default when
 // sending (the next number in order, ACK, the window and timestamps of a live peer) and don't-care
-// when matching. expect() lets the endpoint run and also asserts that nothing else was sent; at()
-// moves the clock and asserts that nothing was sent on the way.
+// when matching. expect() takes what was sent and also asserts that nothing else was; later() lets
+// time pass until something is sent; at() lets it pass and asserts that nothing is.
+//
+// STORY() is run against every subject (subject.h): it holds for any TCP. Where the kernel may
+// differ, kernel_differs() says so in one line, before the expectation that it replaces.
+// ENDPOINT_STORY() is run against VTL's endpoint alone and says why. How to write one:
+// docs/testing.md.
+// Thread rule: one thread.
 #pragma once
 
 #include <cstdint>
-#include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "tests/script/subject.h"
 #include "vtl/base/time.h"
 #include "vtl/endpoint/endpoint.h"
 
@@ -30,7 +36,8 @@ struct Seg {
   std::optional<wire::TcpTimestamps> stamps_;
   std::optional<std::uint16_t> pieces_;  // wire segments of a super-frame
   std::optional<std::vector<std::pair<std::uint32_t, std::uint32_t>>> sack_;
-  std::optional<bool> has_stamps_, has_mss_, has_scale_, retransmission_, ect_;
+  std::optional<bool> has_stamps_, has_mss_, has_scale_, retransmission_, sack_permitted_, ect_;
+  std::optional<std::uint16_t> urgent_;
   bool ce_ = false;
 
   Seg&& seq(std::uint32_t v) && {
@@ -87,8 +94,17 @@ struct Seg {
     has_stamps_ = true;
     return std::move(*this);
   }
-  Seg&& no_scale() && {
-    has_scale_ = false;
+  Seg&& any_scale() && {
+    has_scale_ = true;
+    return std::move(*this);
+  }
+  Seg&& sack_permitted(bool v) && {
+    sack_permitted_ = v;
+    return std::move(*this);
+  }
+  /// The urgent pointer.
+  Seg&& urgent(std::uint16_t v) && {
+    urgent_ = v;
     return std::move(*this);
   }
   /// Came marked Congestion Experienced.
@@ -98,6 +114,10 @@ struct Seg {
   }
   Seg&& ect(bool v) && {
     ect_ = v;
+    return std::move(*this);
+  }
+  Seg&& no_scale() && {
+    has_scale_ = false;
     return std::move(*this);
   }
   Seg&& again() && {
@@ -113,6 +133,9 @@ struct Seg {
 inline Seg seg() {
   return {};
 }
+inline std::vector<Seg> nothing() {
+  return {};
+}
 inline Seg ack(std::uint32_t n) {
   return Seg{}.ack(n).flags("A");
 }
@@ -126,13 +149,18 @@ struct Peer {
   std::uint16_t window = 64240;  ///< as on the wire
 };
 
-/// The endpoint under test, without timestamps and scaling unless asked: numbers stay readable.
+/// The TCP under test, without timestamps and scaling unless asked: numbers stay readable. What the
+/// kernel is told of it: the options offered, MSS, Nagle, keep-alive, SYN repetitions, user timeout
+/// and, where it is not plain()'s, about the receive buffer.
 Config plain();
 
 class Script {
  public:
   explicit Script(Config config = plain(), Peer peer = {}, std::uint32_t our_iss = 1000,
                   std::uint32_t peer_iss = 5000);
+  ~Script();
+  Script(Script&&) = default;
+  Script& operator=(Script&&) = delete;
 
   // States.
   Script& connect();  ///< SYN-SENT; the SYN is due
@@ -141,6 +169,8 @@ class Script {
   Script& established(bool active = false);
   /// Established, and `octets` of data sent that wait for their acknowledgement.
   Script& flight(std::uint32_t octets, bool active = false);
+  Script& syn_sent();      ///< the SYN has left
+  Script& syn_received();  ///< passive; the SYN,ACK has left
   Script& fin_wait_1();
   Script& fin_wait_2();
   Script& close_wait();
@@ -152,13 +182,23 @@ class Script {
   Script& send(Seg segment);
   Script& expect(std::vector<Seg> segments);
   Script& quiet() { return expect({}); }
+  /// Octets of data in order from `seq` on, wherever they are cut, and nothing else.
+  Script& expect_stream(std::uint32_t seq, std::uint32_t octets);
   /// Takes whatever is sent now.
   Script& swallow();
+  /// An ICMP error about the connection.
+  Script& icmp_error(bool hard);
+  Script& icmp_too_big(std::uint16_t mtu);
+  /// The peer sends all that the window allows, a segment at a time, until it is shut.
+  Script& fill_window();
 
   // The clock, in milliseconds since the script began.
   Script& at(double ms);
   Script& after(double ms);
-  [[nodiscard]] Time now() const { return now_; }
+  /// Nothing is sent before `ms` have passed; these then are. Exact on the virtual clock; the
+  /// kernel may be late.
+  Script& later(double ms, std::vector<Seg> segments);
+  [[nodiscard]] Time now() const { return subject_->now(); }
   /// Runs deadlines until something is sent or `limit_ms` went by; returns when, in ms.
   double until_sent(double limit_ms);
 
@@ -169,39 +209,81 @@ class Script {
   Script& abort();
   Script& read_all();
   Script& read(std::size_t n);
-  [[nodiscard]] std::string unread() const;
+  [[nodiscard]] std::string unread() const { return subject_->unread(); }
+  [[nodiscard]] std::size_t readable() const { return subject_->readable(); }
+  [[nodiscard]] bool at_end() const { return subject_->at_end(); }
+  [[nodiscard]] std::size_t unacknowledged() const { return subject_->unacknowledged(); }
+  [[nodiscard]] std::uint16_t effective_mss() const { return subject_->effective_mss(); }
   Script& state(State expected);
   Script& reason(EndReason expected);
 
-  Endpoint& endpoint() { return *endpoint_; }
-  [[nodiscard]] std::size_t outbox() const { return sent_.size(); }
-  /// Dispatches and returns what was sent, with payload sizes.
-  struct Sent {
-    wire::TcpFields header;
-    std::string data;
-    std::uint16_t segment_size = 0;
-    bool retransmission = false;
-    bool ect = false;
-  };
-  std::vector<Sent> take();
+  // Differences that are legitimate. Each replaces the next expectation of its kind when the
+  // subject is the kernel.
+  Script& kernel_differs(std::string_view why, std::vector<Seg> segments);
+  Script& kernel_differs(std::string_view why, State state);
+  Script& kernel_differs(std::string_view why, EndReason reason);
+  /// The moment of the next later().
+  Script& kernel_differs(std::string_view why, double ms);
+  [[nodiscard]] static bool kernel() { return subject_is_kernel(); }
+
+  /// Of stories that are about an Endpoint.
+  Endpoint& endpoint();
+  using Sent = script::Sent;
+  /// What was sent by now.
+  std::vector<Sent> take() { return take(0); }
 
  private:
-  void run();
+  // What the kernel does instead, and why.
+  template <class T>
+  struct Differs {
+    std::string why;
+    T expected;
+  };
+  template <class T>
+  static T pick(std::optional<Differs<T>>& differs, T usual) {
+    if (!differs) return usual;
+    T out = std::move(differs->expected);
+    differs.reset();
+    return out;
+  }
+
+  std::vector<Sent> take(std::size_t expected);
+  void note(Sent& sent);
+  [[nodiscard]] double milliseconds() const;
   [[nodiscard]] Segment build(const Seg& segment, std::string& data);
   void match(const Seg& want, const Sent& got, std::size_t index) const;
 
-  Config config_;
   Peer peer_;
-  wire::SeqNum our_iss_;
+  std::unique_ptr<Subject> subject_;
+  std::optional<wire::SeqNum> our_iss_;  // known from the first SYN on
   wire::SeqNum peer_iss_;
   Time start_;
-  Time now_;
-  std::optional<Endpoint> endpoint_;
-  std::vector<Sent> sent_;
+  std::optional<Differs<std::vector<Seg>>> segments_differ_;
+  std::optional<Differs<State>> state_differs_;
+  std::optional<Differs<EndReason>> reason_differs_;
+  std::optional<Differs<double>> moment_differs_;
   std::uint32_t peer_next_ = 0;  // relative
   std::uint32_t our_next_ = 0;   // relative: what an obedient peer acknowledges
+  std::uint32_t our_edge_ = 0;   // relative to the peer: the right edge of the window offered
+  std::uint8_t our_scale_ = 0;
+  bool scaling_ = false;
   std::uint32_t last_stamp_ = 0;
   std::uint32_t written_ = 0;
 };
+
+/// Registers a story with googletest where this program's subject is to be told it.
+bool register_story(const char* group, const char* name, const char* file, int line,
+                    const char* endpoint_only, void (*story)());
+
+/// A story that holds for any TCP.
+#define STORY(group, name) VTL_STORY(group, name, nullptr)
+/// A story of VTL's endpoint; `why` says what keeps the kernel from it.
+#define ENDPOINT_STORY(group, name, why) VTL_STORY(group, name, why)
+
+#define VTL_STORY(group, name, why)                                               \
+  void story_##group##_##name();                                                  \
+  [[maybe_unused]] const bool registered_##group##_##name = register_story(       \
+      #group, #name, __FILE__, __LINE__, why, &story_##group##_##name);           \
+  void story_##group##_##name()
 
 }  // namespace vtl::endpoint::script

@@ -18,7 +18,7 @@ Script& warmed_up(Script& s) {
 }
 constexpr std::uint32_t kWarm = 1601;  // the peer's next sequence number after warmed_up()
 
-TEST(Text, Established_Data_ReadableAndAcknowledged) {
+STORY(Text, Established_Data_ReadableAndAcknowledged) {
   Script s;
   s.established();
   s.send(seg().data("hello")).expect({seg().seq(1).ack(6).flags("A").len(0)});
@@ -26,14 +26,14 @@ TEST(Text, Established_Data_ReadableAndAcknowledged) {
   EXPECT_EQ(s.endpoint().stats().bytes_in, 5U);
 }
 
-TEST(Text, Established_SegmentWithoutAck_Dropped) {
+STORY(Text, Established_SegmentWithoutAck_Dropped) {
   Script s;
   s.established();
   s.send(seg().data("x").flags("P")).quiet();
   EXPECT_EQ(s.endpoint().readable(), 0U);
 }
 
-TEST(Text, Established_DuplicateSegment_AcknowledgedAtOnceAndNotReadTwice) {
+STORY(Text, Established_DuplicateSegment_AcknowledgedAtOnceAndNotReadTwice) {
   Script s;
   s.established();
   s.send(seg().data("hello")).swallow();
@@ -42,7 +42,7 @@ TEST(Text, Established_DuplicateSegment_AcknowledgedAtOnceAndNotReadTwice) {
   EXPECT_EQ(s.endpoint().stats().duplicates, 1U);
 }
 
-TEST(Text, Established_OverlapWithOldText_OnlyTheNewIsTaken) {
+STORY(Text, Established_OverlapWithOldText_OnlyTheNewIsTaken) {
   Script s;
   s.established();
   s.send(seg().data("hello")).swallow();
@@ -50,14 +50,14 @@ TEST(Text, Established_OverlapWithOldText_OnlyTheNewIsTaken) {
   EXPECT_EQ(s.unread(), "hello world");
 }
 
-TEST(Text, Established_UrgentData_StaysInBand) {
+STORY(Text, Established_UrgentData_StaysInBand) {
   Script s;
   s.established();
   s.send(seg().data("urgent").flags("AU")).expect({ack(7)});
   EXPECT_EQ(s.unread(), "urgent");
 }
 
-TEST(Text, Established_BeyondTheWindow_OnlyWhatFitsIsTaken) {
+STORY(Text, Established_BeyondTheWindow_OnlyWhatFitsIsTaken) {
   Config config = plain();
   config.receive_buffer = 1000;
   Script s(config);
@@ -66,7 +66,7 @@ TEST(Text, Established_BeyondTheWindow_OnlyWhatFitsIsTaken) {
   EXPECT_EQ(s.endpoint().readable(), 1000U);
 }
 
-TEST(Text, CloseWait_DataAfterTheFin_NotTaken) {
+STORY(Text, CloseWait_DataAfterTheFin_NotTaken) {
   Script s;
   s.close_wait();
   s.send(seg().data("late")).expect({ack(2)});
@@ -74,7 +74,7 @@ TEST(Text, CloseWait_DataAfterTheFin_NotTaken) {
   s.state(State::kCloseWait);
 }
 
-TEST(Reassembly, Gap_DuplicateAckAtOnce) {
+STORY(Reassembly, Gap_DuplicateAckAtOnce) {
   Script s;
   s.established();
   s.send(seg().seq(6).data("world")).expect({ack(1)});
@@ -82,7 +82,7 @@ TEST(Reassembly, Gap_DuplicateAckAtOnce) {
   EXPECT_EQ(s.endpoint().stats().out_of_order, 1U);
 }
 
-TEST(Reassembly, GapFilled_AllIsReadableAndAcknowledgedAtOnce) {
+STORY(Reassembly, GapFilled_AllIsReadableAndAcknowledgedAtOnce) {
   Script s;
   warmed_up(s);
   s.send(seg().seq(kWarm + 5).data("world")).expect({ack(kWarm)});
@@ -90,7 +90,7 @@ TEST(Reassembly, GapFilled_AllIsReadableAndAcknowledgedAtOnce) {
   EXPECT_EQ(s.unread(), "helloworld");
 }
 
-TEST(Reassembly, GapPartlyFilled_AcknowledgedAtOnce) {
+STORY(Reassembly, GapPartlyFilled_AcknowledgedAtOnce) {
   Script s;
   warmed_up(s);
   s.send(seg().seq(kWarm + 4).data("ef")).expect({ack(kWarm)});
@@ -99,7 +99,7 @@ TEST(Reassembly, GapPartlyFilled_AcknowledgedAtOnce) {
   EXPECT_EQ(s.unread(), "abcdef");
 }
 
-TEST(Reassembly, OverlappingPieces_FirstOctetsInOrder) {
+STORY(Reassembly, OverlappingPieces_FirstOctetsInOrder) {
   Script s;
   s.established();
   s.send(seg().seq(3).data("cdef")).expect({ack(1)});
@@ -109,7 +109,7 @@ TEST(Reassembly, OverlappingPieces_FirstOctetsInOrder) {
   EXPECT_EQ(s.unread(), "abcdefghij");
 }
 
-TEST(Reassembly, SuperFrameBeyondAGap_AsManyDuplicateAcksAsItsPartsWouldHaveCaused) {
+STORY(Reassembly, SuperFrameBeyondAGap_AsManyDuplicateAcksAsItsPartsWouldHaveCaused) {
   Script s;
   s.established();
   s.send(seg().seq(1461).len(14600).pieces(10)).expect({ack(1), ack(1), ack(1)});
@@ -117,7 +117,7 @@ TEST(Reassembly, SuperFrameBeyondAGap_AsManyDuplicateAcksAsItsPartsWouldHaveCaus
   s.send(seg().seq(1).len(1460)).expect({ack(18981)});
 }
 
-TEST(Reassembly, MoreThan256Pieces_TheFarthestIsForgottenAndMemoryIsBounded) {
+STORY(Reassembly, MoreThan256Pieces_TheFarthestIsForgottenAndMemoryIsBounded) {
   Config config = plain();
   config.receive_buffer = 65535;
   Script s(config);
@@ -131,7 +131,7 @@ TEST(Reassembly, MoreThan256Pieces_TheFarthestIsForgottenAndMemoryIsBounded) {
   s.send(seg().seq(3).data("y")).expect({ack(5)});
 }
 
-TEST(Reassembly, FinBeyondAGap_CountsOnlyWhenTheGapIsFilled) {
+STORY(Reassembly, FinBeyondAGap_CountsOnlyWhenTheGapIsFilled) {
   Script s;
   s.established();
   s.send(seg().seq(4).data("def").flags("FA")).expect({ack(1)});
@@ -142,7 +142,7 @@ TEST(Reassembly, FinBeyondAGap_CountsOnlyWhenTheGapIsFilled) {
   EXPECT_EQ(s.unread(), "abcdef");
 }
 
-TEST(Reassembly, TextBeyondAKnownFin_NotTaken) {
+STORY(Reassembly, TextBeyondAKnownFin_NotTaken) {
   Script s;
   s.established();
   s.send(seg().seq(4).flags("FA")).expect({ack(1)});
@@ -151,7 +151,7 @@ TEST(Reassembly, TextBeyondAKnownFin_NotTaken) {
   s.state(State::kCloseWait);
 }
 
-TEST(Reassembly, GapWhileDataWaitsToGo_DuplicateAckComesWithoutData) {
+STORY(Reassembly, GapWhileDataWaitsToGo_DuplicateAckComesWithoutData) {
   Script s;
   s.established().write("answer");
   s.send(seg().seq(6).data("world").ack(1))
@@ -164,14 +164,14 @@ Config sacking() {
   return config;
 }
 
-TEST(Sack, Gap_BlockOfWhatLiesBeyond) {
+STORY(Sack, Gap_BlockOfWhatLiesBeyond) {
   Script s(sacking(), {.sack = true});
   s.established();
   s.send(seg().seq(6).data("world")).expect({ack(1).sack({{6, 11}})});
   s.send(seg().seq(1).data("hello")).expect({ack(11).sack({})});
 }
 
-TEST(Sack, SeveralGaps_TheLatestBlockFirst) {
+STORY(Sack, SeveralGaps_TheLatestBlockFirst) {
   Script s(sacking(), {.sack = true});
   s.established();
   s.send(seg().seq(20).data("dd")).expect({ack(1).sack({{20, 22}})});
@@ -182,7 +182,7 @@ TEST(Sack, SeveralGaps_TheLatestBlockFirst) {
   s.send(seg().seq(40).data("gg")).expect({ack(1).sack({{40, 42}, {5, 7}, {10, 12}, {20, 24}})});
 }
 
-TEST(Sack, WithTimestamps_ThreeBlocks) {
+STORY(Sack, WithTimestamps_ThreeBlocks) {
   Config config = sacking();
   config.offer_timestamps = true;
   Script s(config, {.stamps = true, .sack = true});
@@ -191,39 +191,39 @@ TEST(Sack, WithTimestamps_ThreeBlocks) {
   s.send(seg().seq(60).data("x")).expect({ack(1).sack({{60, 61}, {10, 11}, {20, 21}})});
 }
 
-TEST(Sack, SuperFrameBeyondAGap_OneAckTellsAll) {
+STORY(Sack, SuperFrameBeyondAGap_OneAckTellsAll) {
   Script s(sacking(), {.sack = true});
   s.established();
   s.send(seg().seq(1461).len(14600).pieces(10)).expect({ack(1).sack({{1461, 16061}})});
 }
 
-TEST(Sack, PeerDidNotPermit_NoBlocks) {
+STORY(Sack, PeerDidNotPermit_NoBlocks) {
   Script s(sacking());
   s.established();
   s.send(seg().seq(6).data("world")).expect({ack(1).sack({})});
 }
 
-TEST(Sack, NotOffered_NoBlocks) {
+STORY(Sack, NotOffered_NoBlocks) {
   Script s(plain(), {.sack = true});
   s.established();
   s.send(seg().seq(6).data("world")).expect({ack(1).sack({})});
 }
 
-TEST(Acknowledging, First16Segments_AtOnce) {
+STORY(Acknowledging, First16Segments_AtOnce) {
   Script s;
   s.established();
   for (std::uint32_t i = 0; i < 16; ++i) s.send(seg().len(10)).expect({ack(11 + 10 * i)});
   s.send(seg().len(10)).quiet();
 }
 
-TEST(Acknowledging, SmallSegment_DelayedBy40ms) {
+STORY(Acknowledging, SmallSegment_DelayedBy40ms) {
   Script s;
   warmed_up(s);
   s.send(seg().data("x")).quiet();
   s.at(39).quiet().at(40).expect({ack(kWarm + 1)});
 }
 
-TEST(Acknowledging, SecondFullSegment_AtOnce) {
+STORY(Acknowledging, SecondFullSegment_AtOnce) {
   Script s;
   warmed_up(s);
   s.send(seg().len(1460)).quiet();
@@ -231,13 +231,13 @@ TEST(Acknowledging, SecondFullSegment_AtOnce) {
   s.at(100).quiet();
 }
 
-TEST(Acknowledging, SuperFrame_OneAckAtOnce) {
+STORY(Acknowledging, SuperFrame_OneAckAtOnce) {
   Script s;
   warmed_up(s);
   s.send(seg().len(29200).pieces(20)).expect({ack(kWarm + 29200)});
 }
 
-TEST(Acknowledging, DelayedAck_RidesOnData) {
+STORY(Acknowledging, DelayedAck_RidesOnData) {
   Script s;
   warmed_up(s);
   s.send(seg().data("x")).quiet();
@@ -245,13 +245,13 @@ TEST(Acknowledging, DelayedAck_RidesOnData) {
   s.send(seg().ack(2)).at(100).quiet();
 }
 
-TEST(Acknowledging, Fin_AtOnce) {
+STORY(Acknowledging, Fin_AtOnce) {
   Script s;
   warmed_up(s);
   s.send(seg().flags("FA")).expect({ack(kWarm + 1)});
 }
 
-TEST(Window, ReaderStalls_WindowClosesAndNeverMovesLeft) {
+STORY(Window, ReaderStalls_WindowClosesAndNeverMovesLeft) {
   Config config = plain();
   config.receive_buffer = 4000;
   Script s(config);
@@ -261,7 +261,7 @@ TEST(Window, ReaderStalls_WindowClosesAndNeverMovesLeft) {
   s.send(seg().len(1080)).expect({ack(4001).win(0)});
 }
 
-TEST(Window, ReaderTakesALittle_NoSillyWindow) {
+STORY(Window, ReaderTakesALittle_NoSillyWindow) {
   Config config = plain();
   config.receive_buffer = 4000;
   Script s(config);
@@ -273,7 +273,7 @@ TEST(Window, ReaderTakesALittle_NoSillyWindow) {
   s.read(1).expect({ack(4001).win(1460)});  // a full segment
 }
 
-TEST(Window, SmallBuffer_HalfOfItIsEnoughForAnUpdate) {
+STORY(Window, SmallBuffer_HalfOfItIsEnoughForAnUpdate) {
   Config config = plain();
   config.receive_buffer = 1000;
   Script s(config);
@@ -283,7 +283,7 @@ TEST(Window, SmallBuffer_HalfOfItIsEnoughForAnUpdate) {
   s.read(1).expect({ack(1001).win(500)});
 }
 
-TEST(Window, ReaderFollows_UpdatesRideOnAcknowledgements) {
+STORY(Window, ReaderFollows_UpdatesRideOnAcknowledgements) {
   Script s;
   warmed_up(s);
   for (std::uint32_t i = 1; i <= 20; ++i) {
@@ -291,7 +291,7 @@ TEST(Window, ReaderFollows_UpdatesRideOnAcknowledgements) {
   }
 }
 
-TEST(Window, ProbeOfAClosedWindow_AnsweredAndNotTaken) {
+STORY(Window, ProbeOfAClosedWindow_AnsweredAndNotTaken) {
   Config config = plain();
   config.receive_buffer = 1000;
   Script s(config);
@@ -303,7 +303,7 @@ TEST(Window, ProbeOfAClosedWindow_AnsweredAndNotTaken) {
   EXPECT_EQ(s.endpoint().readable(), 1000U);
 }
 
-TEST(Window, AckOnAProbeOfAClosedWindow_Counts) {
+STORY(Window, AckOnAProbeOfAClosedWindow_Counts) {
   Config config = plain();
   config.receive_buffer = 1000;
   Script s(config);
@@ -314,7 +314,7 @@ TEST(Window, AckOnAProbeOfAClosedWindow_Counts) {
   EXPECT_TRUE(s.endpoint().all_acknowledged());
 }
 
-TEST(Window, FinAtAClosedWindow_Taken) {
+STORY(Window, FinAtAClosedWindow_Taken) {
   Config config = plain();
   config.receive_buffer = 1000;
   Script s(config);
@@ -324,7 +324,7 @@ TEST(Window, FinAtAClosedWindow_Taken) {
   s.state(State::kCloseWait);
 }
 
-TEST(Window, Scaled_PromiseThatDoesNotDivideIsKept) {
+STORY(Window, Scaled_PromiseThatDoesNotDivideIsKept) {
   Config config = plain();
   config.offer_window_scale = true;
   config.window_scale = 7;
@@ -349,7 +349,7 @@ TEST(Window, Scaled_PromiseThatDoesNotDivideIsKept) {
   EXPECT_EQ(s.endpoint().readable(), next - 1);
 }
 
-TEST(Window, PoolSpent_WindowShutAndNothingIsLost) {
+STORY(Window, PoolSpent_WindowShutAndNothingIsLost) {
   ChunkPool pool(4 * ChunkPool::kChunk);
   Config config = plain();
   config.pool = &pool;
@@ -367,28 +367,28 @@ TEST(Window, PoolSpent_WindowShutAndNothingIsLost) {
       .expect({ack(2001 + ChunkPool::kChunk)});
 }
 
-TEST(Acceptable, TextBeyondTheWindow_AnsweredAndDropped) {
+STORY(Acceptable, TextBeyondTheWindow_AnsweredAndDropped) {
   Script s;
   s.established();
   s.send(seg().seq(200000).data("far")).expect({ack(1)});
   EXPECT_EQ(s.endpoint().stats().out_of_window, 1U);
 }
 
-TEST(Acceptable, KeepAliveOfThePeer_Answered) {
+STORY(Acceptable, KeepAliveOfThePeer_Answered) {
   Script s;
   warmed_up(s);
   s.send(seg().seq(kWarm - 1)).expect({ack(kWarm)});
   s.send(seg().seq(kWarm - 1).data("?")).expect({ack(kWarm)});
 }
 
-TEST(Acceptable, AckOvertakenByData_NotAnswered) {
+STORY(Acceptable, AckOvertakenByData_NotAnswered) {
   Script s;
   warmed_up(s);
   s.send(seg().len(100)).quiet();
   s.send(seg().seq(kWarm)).quiet();  // sent before the data, arrives after it
 }
 
-TEST(Acceptable, StrayAcksInALoop_AnsweredTenTimesASecond) {
+STORY(Acceptable, StrayAcksInALoop_AnsweredTenTimesASecond) {
   Script s;
   s.established();
   for (int i = 0; i < 100; ++i) s.send(seg().seq(500000));
@@ -407,7 +407,7 @@ Config stamped() {
   return config;
 }
 
-TEST(Paws, OlderTimestamp_DroppedAndAnswered) {
+STORY(Paws, OlderTimestamp_DroppedAndAnswered) {
   Script s(stamped(), {.stamps = true});
   s.established();
   s.send(seg().data("old").stamps(6000, 0)).expect({ack(1)});
@@ -415,7 +415,7 @@ TEST(Paws, OlderTimestamp_DroppedAndAnswered) {
   EXPECT_EQ(s.endpoint().stats().paws_drops, 1U);
 }
 
-TEST(Paws, TimestampWrapsPast2To31_Taken) {
+STORY(Paws, TimestampWrapsPast2To31_Taken) {
   Script s(stamped(), {.stamps = true});
   s.established();
   s.send(seg().data("a").stamps(0x7fffffff, 0)).expect({ack(2).stamps(0, 0x7fffffff)});
@@ -424,13 +424,13 @@ TEST(Paws, TimestampWrapsPast2To31_Taken) {
   EXPECT_EQ(s.unread(), "abc");
 }
 
-TEST(Paws, ResetWithOlderTimestamp_StillResets) {
+STORY(Paws, ResetWithOlderTimestamp_StillResets) {
   Script s(stamped(), {.stamps = true});
   s.established();
   s.send(seg().flags("R").stamps(1, 0)).quiet().state(State::kClosed).reason(EndReason::kReset);
 }
 
-TEST(Paws, Idle24Days_OlderTimestampTaken) {
+STORY(Paws, Idle24Days_OlderTimestampTaken) {
   Script s(stamped(), {.stamps = true});
   s.established();
   s.at(25.0 * 24 * 3600 * 1000);
@@ -438,13 +438,13 @@ TEST(Paws, Idle24Days_OlderTimestampTaken) {
   EXPECT_EQ(s.unread(), "x");
 }
 
-TEST(Paws, SegmentWithoutTimestamp_Taken) {
+STORY(Paws, SegmentWithoutTimestamp_Taken) {
   Script s(stamped(), {.stamps = true});
   s.established();
   s.send(seg().data("x").no_stamps()).expect({ack(2).any_stamps()});
 }
 
-TEST(Timestamps, OutOfOrderSegment_EchoStaysThatOfTheLastInOrder) {
+STORY(Timestamps, OutOfOrderSegment_EchoStaysThatOfTheLastInOrder) {
   Script s(stamped(), {.stamps = true});
   s.established();
   s.send(seg().data("ab").stamps(8000, 0)).expect({ack(3).stamps(0, 8000)});
@@ -452,7 +452,7 @@ TEST(Timestamps, OutOfOrderSegment_EchoStaysThatOfTheLastInOrder) {
   s.send(seg().seq(3).data("cd").stamps(8005, 0)).expect({ack(7).stamps(0, 8005)});
 }
 
-TEST(Timestamps, DelayedAck_EchoesTheFirstUnacknowledged) {
+STORY(Timestamps, DelayedAck_EchoesTheFirstUnacknowledged) {
   Script s(stamped(), {.stamps = true});
   s.established();
   for (int i = 0; i < 16; ++i) s.send(seg().len(100).stamps(8000, 0)).swallow();

@@ -13,26 +13,26 @@ Config supers() {
   return config;
 }
 
-TEST(Send, Established_Write_SentAtOnceWithPush) {
+STORY(Send, Established_Write_SentAtOnceWithPush) {
   Script s;
   s.established().write("hello").expect({seg().seq(1).ack(1).flags("PA").data("hello").fresh()});
   EXPECT_EQ(s.endpoint().stats().bytes_out, 5U);
 }
 
-TEST(Send, MoreThanASegment_CutAtTheMssAndPushOnTheLast) {
+STORY(Send, MoreThanASegment_CutAtTheMssAndPushOnTheLast) {
   Script s;
   s.established().write(3000).expect({seg().seq(1).len(1460).flags("A"),
                                       seg().seq(1461).len(1460).flags("A"),
                                       seg().seq(2921).len(80).flags("PA")});
 }
 
-TEST(Send, InitialWindow_TenSegments) {
+STORY(Send, InitialWindow_TenSegments) {
   Script s;
   s.established().write(20000);
   EXPECT_EQ(s.take().size(), 10U);
 }
 
-TEST(Send, SuperFrame_OneSegmentToBeCutAtTheMss) {
+STORY(Send, SuperFrame_OneSegmentToBeCutAtTheMss) {
   Script s(supers());
   s.established().write(10000);
   const auto sent = s.take();
@@ -42,18 +42,18 @@ TEST(Send, SuperFrame_OneSegmentToBeCutAtTheMss) {
   EXPECT_EQ(s.endpoint().stats().segments_out, 1U + 7U);  // SYN,ACK and seven on the wire
 }
 
-TEST(Send, SuperFrame_NotTheWholeQueue_WholeSegmentsOnly) {
+STORY(Send, SuperFrame_NotTheWholeQueue_WholeSegmentsOnly) {
   Script s(supers());
   s.established().write(20000).expect({seg().seq(1).len(14600)});
 }
 
-TEST(Send, SlowStart_WindowGrowsByWhatIsAcknowledged) {
+STORY(Send, SlowStart_WindowGrowsByWhatIsAcknowledged) {
   Script s(supers());
   s.established().write(60000).expect({seg().len(14600)});
   s.send(seg().ack(14601)).expect({seg().seq(14601).len(29200)});
 }
 
-TEST(Send, SlowStart_AppLimited_WindowDoesNotGrow) {
+STORY(Send, SlowStart_AppLimited_WindowDoesNotGrow) {
   Script s(supers());
   s.established();
   std::uint32_t next = 1;
@@ -64,7 +64,7 @@ TEST(Send, SlowStart_AppLimited_WindowDoesNotGrow) {
   s.write(30000).expect({seg().len(14600)});
 }
 
-TEST(Send, IdleLongerThanTheTimeout_InitialWindowAgain) {
+STORY(Send, IdleLongerThanTheTimeout_InitialWindowAgain) {
   Script s(supers());
   s.established().write(43800).expect({seg().len(14600)});
   s.at(10).send(seg().ack(14601)).expect({seg().len(29200)});
@@ -72,26 +72,26 @@ TEST(Send, IdleLongerThanTheTimeout_InitialWindowAgain) {
   s.at(10'000).write(43800).expect({seg().seq(43801).len(14600)});
 }
 
-TEST(Send, PeersWindow_NeverExceeded) {
+STORY(Send, PeersWindow_NeverExceeded) {
   Script s(supers(), {.window = 5000});
   s.established().write(8000).expect({seg().seq(1).len(4380)});
 }
 
-TEST(Send, PeersWindowEdgeMovesRight_TheRestFollows) {
+STORY(Send, PeersWindowEdgeMovesRight_TheRestFollows) {
   Script s(supers(), {.window = 2920});
   s.established().write(8000).expect({seg().seq(1).len(2920)});
   s.send(seg().ack(2921)).expect({seg().seq(2921).len(2920)});
   s.send(seg().ack(5841)).expect({seg().seq(5841).len(2160).flags("PA")});
 }
 
-TEST(Send, OldWindowUpdateArrivesLate_Ignored) {
+STORY(Send, OldWindowUpdateArrivesLate_Ignored) {
   Script s(supers(), {.window = 2920});
   s.established().write(8000).expect({seg().len(2920)});
   s.send(seg().ack(2921).win(0)).quiet();
   s.send(seg().ack(1).win(60000)).quiet();
 }
 
-TEST(Send, RetransmissionOfThePeerWithANewAck_BringsItsOwnWindow) {
+STORY(Send, RetransmissionOfThePeerWithANewAck_BringsItsOwnWindow) {
   Script s(supers(), {.window = 2920});
   s.established();
   s.send(seg().len(100)).swallow();
@@ -102,14 +102,14 @@ TEST(Send, RetransmissionOfThePeerWithANewAck_BringsItsOwnWindow) {
   s.send(seg().seq(201).ack(1461).win(1460)).quiet();
 }
 
-TEST(SillyWindow, SmallOpening_NotUsedWhileMoreWaits) {
+STORY(SillyWindow, SmallOpening_NotUsedWhileMoreWaits) {
   Script s(plain(), {.window = 1460});
   s.established().write(4000).expect({seg().len(1460)});
   s.send(seg().ack(1461).win(300)).quiet();
   s.send(seg().ack(1461).win(1460)).expect({seg().seq(1461).len(1460)});
 }
 
-TEST(SillyWindow, SmallOpeningForLong_UsedAfterTheTimeout) {
+STORY(SillyWindow, SmallOpeningForLong_UsedAfterTheTimeout) {
   Script s(plain(), {.window = 1460});
   s.established().write(4000).expect({seg().len(1460)});
   s.send(seg().ack(1461).win(300)).quiet();
@@ -117,7 +117,7 @@ TEST(SillyWindow, SmallOpeningForLong_UsedAfterTheTimeout) {
   s.expect({seg().seq(1461).len(300)});
 }
 
-TEST(SillyWindow, SmallOpeningForLongButTheInterfaceIsFull_UsedAtTheNextTry) {
+STORY(SillyWindow, SmallOpeningForLongButTheInterfaceIsFull_UsedAtTheNextTry) {
   Script s(plain(), {.window = 1460});
   s.established().write(4000).expect({seg().len(1460)});
   s.send(seg().ack(1461).win(300)).quiet();
@@ -132,20 +132,20 @@ TEST(SillyWindow, SmallOpeningForLongButTheInterfaceIsFull_UsedAtTheNextTry) {
   EXPECT_EQ(octets, 300U);
 }
 
-TEST(SillyWindow, HalfOfTheLargestWindow_Used) {
+STORY(SillyWindow, HalfOfTheLargestWindow_Used) {
   Script s(plain(), {.window = 1000});
   s.established().write(4000).expect({seg().len(1000)});
   s.send(seg().ack(1001).win(499)).quiet();
   s.send(seg().ack(1001).win(500)).expect({seg().seq(1001).len(500)});
 }
 
-TEST(SillyWindow, AllThatWaitsFits_Sent) {
+STORY(SillyWindow, AllThatWaitsFits_Sent) {
   Script s(plain(), {.window = 1000});
   s.established().write(1100).expect({seg().len(1000)});
   s.send(seg().ack(1001).win(100)).expect({seg().seq(1001).len(100)});
 }
 
-TEST(Nagle, On_SmallSegmentWaitsForTheAck) {
+STORY(Nagle, On_SmallSegmentWaitsForTheAck) {
   Config config = plain();
   config.nagle = true;
   Script s(config);
@@ -154,7 +154,7 @@ TEST(Nagle, On_SmallSegmentWaitsForTheAck) {
   s.send(seg().ack(2)).expect({seg().seq(2).data("bc")});
 }
 
-TEST(Nagle, On_FullSegmentGoes) {
+STORY(Nagle, On_FullSegmentGoes) {
   Config config = plain();
   config.nagle = true;
   Script s(config);
@@ -163,7 +163,7 @@ TEST(Nagle, On_FullSegmentGoes) {
   s.write(10).quiet();
 }
 
-TEST(Nagle, On_FinTakesTheRestAlong) {
+STORY(Nagle, On_FinTakesTheRestAlong) {
   Config config = plain();
   config.nagle = true;
   Script s(config);
@@ -172,13 +172,13 @@ TEST(Nagle, On_FinTakesTheRestAlong) {
   s.shutdown().expect({seg().seq(2).data("b").flags("FA")});
 }
 
-TEST(Nagle, Off_EveryWriteGoes) {
+STORY(Nagle, Off_EveryWriteGoes) {
   Script s;
   s.established().write("a").expect({seg().data("a")});
   s.write("b").expect({seg().seq(2).data("b")});
 }
 
-TEST(Interface, TakesNoMore_TheSegmentCountsAsNotSent) {
+STORY(Interface, TakesNoMore_TheSegmentCountsAsNotSent) {
   Script s;
   s.established().write("hello");
   int offered = 0;
@@ -191,7 +191,7 @@ TEST(Interface, TakesNoMore_TheSegmentCountsAsNotSent) {
   s.expect({seg().seq(1).data("hello").fresh()});
 }
 
-TEST(Buffer, Full_WriteTakesWhatFits) {
+STORY(Buffer, Full_WriteTakesWhatFits) {
   Config config = plain();
   config.send_buffer = 1000;
   Script s(config);
@@ -205,13 +205,13 @@ TEST(Buffer, Full_WriteTakesWhatFits) {
   EXPECT_EQ(s.endpoint().writable(), 400U);
 }
 
-TEST(Buffer, IdleConnection_Within2KiB) {
+STORY(Buffer, IdleConnection_Within2KiB) {
   Script s;
   s.flight(1000).send(seg().ack(1001).len(1000)).swallow().read_all().swallow();
   EXPECT_LE(s.endpoint().memory(), 2048U);
 }
 
-TEST(PathMtu, Lowered_OutstandingGoesAgainInSmallerSegments) {
+STORY(PathMtu, Lowered_OutstandingGoesAgainInSmallerSegments) {
   Script s;
   s.flight(2920);
   s.endpoint().limit_mss(1000, s.now());
@@ -220,7 +220,7 @@ TEST(PathMtu, Lowered_OutstandingGoesAgainInSmallerSegments) {
   EXPECT_EQ(s.endpoint().effective_mss(), 1000);
 }
 
-TEST(PathMtu, LoweredToNothing_Floored) {
+STORY(PathMtu, LoweredToNothing_Floored) {
   Script s;
   s.established();
   s.endpoint().limit_mss(0, s.now());

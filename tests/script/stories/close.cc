@@ -8,55 +8,55 @@
 namespace vtl::endpoint::script {
 namespace {
 
-TEST(Close, Established_Shutdown_FinWait1) {
+STORY(Close, Established_Shutdown_FinWait1) {
   Script s;
   s.established().shutdown().expect({seg().seq(1).ack(1).flags("FA").len(0)});
   s.state(State::kFinWait1);
   EXPECT_EQ(s.endpoint().writable(), 0U);
 }
 
-TEST(Close, Established_ShutdownAfterWrite_FinRidesOnTheLastData) {
+STORY(Close, Established_ShutdownAfterWrite_FinRidesOnTheLastData) {
   Script s;
   s.established().write("last").shutdown().expect({seg().seq(1).flags("FPA").data("last")});
   s.send(seg().ack(6)).quiet().state(State::kFinWait2);
   EXPECT_TRUE(s.endpoint().all_acknowledged());
 }
 
-TEST(Close, FinWait1_AckOfDataOnly_Stays) {
+STORY(Close, FinWait1_AckOfDataOnly_Stays) {
   Script s;
   s.established().write("last").shutdown().swallow();
   s.send(seg().ack(5)).quiet().state(State::kFinWait1);
   EXPECT_FALSE(s.endpoint().all_acknowledged());
 }
 
-TEST(Close, FinWait1_NoAck_FinAgain) {
+STORY(Close, FinWait1_NoAck_FinAgain) {
   Script s;
   s.fin_wait_1();
   EXPECT_NEAR(s.until_sent(5000), 200, 1);
   s.expect({seg().seq(1).flags("FA").len(0).again()});
 }
 
-TEST(Close, FinWait1_FinWithoutAckOfOurs_Closing) {
+STORY(Close, FinWait1_FinWithoutAckOfOurs_Closing) {
   Script s;
   s.closing();
   s.send(seg().ack(2)).quiet().state(State::kTimeWait);
 }
 
-TEST(Close, FinWait1_FinWithAckOfOurs_TimeWait) {
+STORY(Close, FinWait1_FinWithAckOfOurs_TimeWait) {
   Script s;
   s.fin_wait_1();
   s.send(seg().flags("FA").ack(2)).expect({seg().seq(2).ack(2).flags("A")});
   s.state(State::kTimeWait);
 }
 
-TEST(Close, FinWait1_Data_StillReceived) {
+STORY(Close, FinWait1_Data_StillReceived) {
   Script s;
   s.fin_wait_1();
   s.send(seg().data("more").ack(1)).expect({ack(5)});
   EXPECT_EQ(s.unread(), "more");
 }
 
-TEST(Close, FinWait2_DataForLong_StillReceived) {
+STORY(Close, FinWait2_DataForLong_StillReceived) {
   Script s;
   s.fin_wait_2();
   s.at(3600'000).send(seg().data("late").ack(2)).expect({ack(5)});
@@ -64,7 +64,7 @@ TEST(Close, FinWait2_DataForLong_StillReceived) {
   s.state(State::kFinWait2);
 }
 
-TEST(Close, FinWait2_Fin_TimeWaitThenClosedAfter2Msl) {
+STORY(Close, FinWait2_Fin_TimeWaitThenClosedAfter2Msl) {
   Script s;
   s.time_wait();
   EXPECT_FALSE(s.endpoint().finished());
@@ -73,7 +73,7 @@ TEST(Close, FinWait2_Fin_TimeWaitThenClosedAfter2Msl) {
   EXPECT_TRUE(s.endpoint().finished());
 }
 
-TEST(Close, TimeWait_FinAgain_AckAgainAndTheWaitBeginsAnew) {
+STORY(Close, TimeWait_FinAgain_AckAgainAndTheWaitBeginsAnew) {
   Script s;
   s.time_wait().at(30'000);
   s.send(seg().seq(1).flags("FA").ack(2)).expect({seg().seq(2).ack(2).flags("A")});
@@ -81,13 +81,13 @@ TEST(Close, TimeWait_FinAgain_AckAgainAndTheWaitBeginsAnew) {
   s.at(90'000).quiet().state(State::kClosed);
 }
 
-TEST(Close, TimeWait_Reset_Closed) {
+STORY(Close, TimeWait_Reset_Closed) {
   Script s;
   s.time_wait();
   s.send(seg().seq(2).flags("R")).quiet().state(State::kClosed).reason(EndReason::kNone);
 }
 
-TEST(Close, TimeWait_UnreadText_StaysReadableAfterTheEnd) {
+STORY(Close, TimeWait_UnreadText_StaysReadableAfterTheEnd) {
   Script s;
   s.fin_wait_2();
   s.send(seg().data("rest").flags("FA").ack(2)).swallow();
@@ -99,7 +99,7 @@ TEST(Close, TimeWait_UnreadText_StaysReadableAfterTheEnd) {
   EXPECT_TRUE(s.endpoint().finished());
 }
 
-TEST(Close, Established_Fin_CloseWaitAndWritingGoesOn) {
+STORY(Close, Established_Fin_CloseWaitAndWritingGoesOn) {
   Script s;
   s.close_wait();
   s.write("answer").expect({seg().seq(1).ack(2).data("answer")});
@@ -107,53 +107,53 @@ TEST(Close, Established_Fin_CloseWaitAndWritingGoesOn) {
   EXPECT_TRUE(s.endpoint().at_end());
 }
 
-TEST(Close, CloseWait_Shutdown_LastAckThenClosed) {
+STORY(Close, CloseWait_Shutdown_LastAckThenClosed) {
   Script s;
   s.last_ack();
   s.send(seg().ack(2)).quiet().state(State::kClosed).reason(EndReason::kNone);
   EXPECT_TRUE(s.endpoint().finished());
 }
 
-TEST(Close, LastAck_NoAck_FinAgain) {
+STORY(Close, LastAck_NoAck_FinAgain) {
   Script s;
   s.last_ack();
   s.until_sent(5000);
   s.expect({seg().seq(1).ack(2).flags("FA").again()});
 }
 
-TEST(Close, LastAck_FinAgain_Answered) {
+STORY(Close, LastAck_FinAgain_Answered) {
   Script s;
   s.last_ack();
   s.send(seg().seq(1).flags("FA").ack(1)).expect({seg().seq(2).ack(2).flags("A")});
   s.state(State::kLastAck);
 }
 
-TEST(Close, Closing_FinAgain_Answered) {
+STORY(Close, Closing_FinAgain_Answered) {
   Script s;
   s.closing();
   s.send(seg().seq(1).flags("FA").ack(1)).expect({seg().seq(2).ack(2).flags("A")});
 }
 
-TEST(Close, ShutdownTwice_OneFin) {
+STORY(Close, ShutdownTwice_OneFin) {
   Script s;
   s.established().shutdown().shutdown().expect({seg().flags("FA")});
 }
 
-TEST(Close, WriteAfterShutdown_TakesNothing) {
+STORY(Close, WriteAfterShutdown_TakesNothing) {
   Script s;
   s.fin_wait_1();
   const std::uint8_t octet = 1;
   EXPECT_EQ(s.endpoint().write(Bytes(&octet, 1), s.now()), 0U);
 }
 
-TEST(Close, WindowFull_FinWaitsForTheWindow) {
+STORY(Close, WindowFull_FinWaitsForTheWindow) {
   Script s(plain(), {.window = 1000});
   s.flight(1000).shutdown().quiet().state(State::kFinWait1);
   s.send(seg().ack(1001).win(0)).quiet();
   s.send(seg().ack(1001).win(10)).expect({seg().seq(1001).flags("FA")});
 }
 
-TEST(Reset, Established_ExactSequence_Closed) {
+STORY(Reset, Established_ExactSequence_Closed) {
   Script s;
   s.established().send(seg().data("kept")).swallow();
   s.send(seg().flags("R")).quiet().state(State::kClosed).reason(EndReason::kReset);
@@ -161,7 +161,7 @@ TEST(Reset, Established_ExactSequence_Closed) {
   EXPECT_TRUE(s.endpoint().finished());
 }
 
-TEST(Reset, Established_ElsewhereInTheWindow_Challenged) {
+STORY(Reset, Established_ElsewhereInTheWindow_Challenged) {
   Script s;
   s.established();
   s.send(seg().seq(2).flags("R")).expect({seg().seq(1).ack(1).flags("A").len(0)});
@@ -169,13 +169,13 @@ TEST(Reset, Established_ElsewhereInTheWindow_Challenged) {
   EXPECT_EQ(s.endpoint().stats().challenge_acks, 1U);
 }
 
-TEST(Reset, Established_OutsideTheWindow_Dropped) {
+STORY(Reset, Established_OutsideTheWindow_Dropped) {
   Script s;
   s.established();
   s.send(seg().seq(100'000).flags("R")).quiet().state(State::kEstablished);
 }
 
-TEST(Reset, EveryState_ExactSequence_Closed) {
+STORY(Reset, EveryState_ExactSequence_Closed) {
   const auto closes = [](auto&& reach) {
     Script s;
     reach(s);
@@ -190,14 +190,14 @@ TEST(Reset, EveryState_ExactSequence_Closed) {
   closes([](Script& s) { s.time_wait(); });
 }
 
-TEST(Blind, Established_SynInTheWindow_Challenged) {
+STORY(Blind, Established_SynInTheWindow_Challenged) {
   Script s;
   s.established();
   s.send(seg().seq(100).flags("S")).expect({seg().seq(1).ack(1).flags("A")});
   s.state(State::kEstablished);
 }
 
-TEST(Blind, Established_SynFloodInTheWindow_ChallengedTenTimesASecond) {
+STORY(Blind, Established_SynFloodInTheWindow_ChallengedTenTimesASecond) {
   Script s;
   s.established();
   std::size_t answers = 0;
@@ -208,21 +208,21 @@ TEST(Blind, Established_SynFloodInTheWindow_ChallengedTenTimesASecond) {
   EXPECT_EQ(answers, 10U);
 }
 
-TEST(Blind, Established_AckOfWhatWasNeverSent_ChallengedAndTextDropped) {
+STORY(Blind, Established_AckOfWhatWasNeverSent_ChallengedAndTextDropped) {
   Script s;
   s.established();
   s.send(seg().data("inject").ack(2)).expect({seg().seq(1).ack(1).flags("A").len(0)});
   EXPECT_EQ(s.endpoint().readable(), 0U);
 }
 
-TEST(Blind, Established_AckFarInThePast_ChallengedAndTextDropped) {
+STORY(Blind, Established_AckFarInThePast_ChallengedAndTextDropped) {
   Script s(plain(), {}, 1U << 31);
   s.established();
   s.send(seg().data("inject").ack(0U - 100'000U)).expect({seg().seq(1).ack(1).flags("A")});
   EXPECT_EQ(s.endpoint().readable(), 0U);
 }
 
-TEST(Blind, Established_OldAckWithinTheLargestWindow_TextTaken) {
+STORY(Blind, Established_OldAckWithinTheLargestWindow_TextTaken) {
   Script s;
   s.flight(1000);
   s.send(seg().ack(1001)).quiet();
@@ -230,7 +230,7 @@ TEST(Blind, Established_OldAckWithinTheLargestWindow_TextTaken) {
   EXPECT_EQ(s.unread(), "text");
 }
 
-TEST(Abort, Established_ResetAtOnceAndBuffersFreed) {
+STORY(Abort, Established_ResetAtOnceAndBuffersFreed) {
   Script s;
   s.flight(1000).send(seg().len(500).ack(1)).swallow();
   s.abort().expect({seg().seq(1001).ack(501).flags("RA").len(0)});
@@ -239,25 +239,25 @@ TEST(Abort, Established_ResetAtOnceAndBuffersFreed) {
   EXPECT_LE(s.endpoint().memory(), 2048U);
 }
 
-TEST(Abort, PeerShrankItsWindow_ResetInsideTheWindow) {
+STORY(Abort, PeerShrankItsWindow_ResetInsideTheWindow) {
   Script s;
   s.flight(2000);
   s.send(seg().ack(501).win(100)).quiet();
   s.abort().expect({seg().seq(601).flags("RA")});
 }
 
-TEST(Abort, TimeWait_NothingIsSent) {
+STORY(Abort, TimeWait_NothingIsSent) {
   Script s;
   s.time_wait().abort().quiet().state(State::kClosed);
 }
 
-TEST(Abort, SynReceived_Reset) {
+STORY(Abort, SynReceived_Reset) {
   Script s;
   s.syn().expect({seg().flags("SA")});
   s.abort().expect({seg().seq(1).ack(1).flags("RA")});
 }
 
-TEST(ResetFor, SegmentWithAck_ItsAckAsSequence) {
+STORY(ResetFor, SegmentWithAck_ItsAckAsSequence) {
   Segment in;
   in.header.source = wire::Port(1);
   in.header.destination = wire::Port(2);
@@ -272,7 +272,7 @@ TEST(ResetFor, SegmentWithAck_ItsAckAsSequence) {
   EXPECT_EQ(out->destination, wire::Port(1));
 }
 
-TEST(ResetFor, SegmentWithoutAck_AcknowledgesAllOfIt) {
+STORY(ResetFor, SegmentWithoutAck_AcknowledgesAllOfIt) {
   Segment in;
   const std::uint8_t text[3] = {1, 2, 3};
   in.header.seq = wire::SeqNum(10);
@@ -285,13 +285,13 @@ TEST(ResetFor, SegmentWithoutAck_AcknowledgesAllOfIt) {
   EXPECT_EQ(out->flags.bits, wire::TcpFlags::kRst | wire::TcpFlags::kAck);
 }
 
-TEST(ResetFor, Reset_NoAnswer) {
+STORY(ResetFor, Reset_NoAnswer) {
   Segment in;
   in.header.flags.bits = wire::TcpFlags::kRst;
   EXPECT_FALSE(reset_for(in).has_value());
 }
 
-TEST(Reuse, TimeWait_SynBeyondTheOldConnection_Yields) {
+STORY(Reuse, TimeWait_SynBeyondTheOldConnection_Yields) {
   Script s;
   s.time_wait();
   Segment syn;
@@ -302,7 +302,7 @@ TEST(Reuse, TimeWait_SynBeyondTheOldConnection_Yields) {
   EXPECT_FALSE(s.endpoint().yields_to(syn));
 }
 
-TEST(Reuse, TimeWait_TimestampsDecide) {
+STORY(Reuse, TimeWait_TimestampsDecide) {
   Config config = plain();
   config.offer_timestamps = true;
   Script s(config, {.stamps = true});
@@ -317,7 +317,7 @@ TEST(Reuse, TimeWait_TimestampsDecide) {
   EXPECT_FALSE(s.endpoint().yields_to(syn));
 }
 
-TEST(Reuse, Established_NeverYields) {
+STORY(Reuse, Established_NeverYields) {
   Script s;
   s.established();
   Segment syn;

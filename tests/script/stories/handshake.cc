@@ -7,14 +7,14 @@
 namespace vtl::endpoint::script {
 namespace {
 
-TEST(ActiveOpen, SynSent_SynAck_Established) {
+STORY(ActiveOpen, SynSent_SynAck_Established) {
   Script s;
   s.connect().state(State::kSynSent).expect({seg().seq(0).flags("S").mss(1460).win(65535)});
   s.send(seg().seq(0).flags("SA").ack(1)).expect({seg().seq(1).ack(1).flags("A").len(0)});
   s.state(State::kEstablished);
 }
 
-TEST(ActiveOpen, SynSent_NoAnswer_SynAgainWithDoubledTimeout) {
+STORY(ActiveOpen, SynSent_NoAnswer_SynAgainWithDoubledTimeout) {
   Config config = plain();
   config.syn_retries = 2;
   Script s(config);
@@ -26,14 +26,14 @@ TEST(ActiveOpen, SynSent_NoAnswer_SynAgainWithDoubledTimeout) {
   EXPECT_TRUE(s.endpoint().finished());
 }
 
-TEST(ActiveOpen, SynSent_ResetWithAck_Refused) {
+STORY(ActiveOpen, SynSent_ResetWithAck_Refused) {
   Script s;
   s.connect().expect({seg().flags("S")});
   s.send(seg().seq(0).flags("RA").ack(1)).quiet();
   s.state(State::kClosed).reason(EndReason::kRefused);
 }
 
-TEST(ActiveOpen, SynSent_ResetWithWrongAck_Ignored) {
+STORY(ActiveOpen, SynSent_ResetWithWrongAck_Ignored) {
   Script s;
   s.connect().expect({seg().flags("S")});
   s.send(seg().seq(0).flags("RA").ack(77)).quiet();
@@ -41,7 +41,7 @@ TEST(ActiveOpen, SynSent_ResetWithWrongAck_Ignored) {
   s.state(State::kSynSent);
 }
 
-TEST(ActiveOpen, SynSent_WrongAck_ResetWithThatNumber) {
+STORY(ActiveOpen, SynSent_WrongAck_ResetWithThatNumber) {
   Script s;
   s.connect().expect({seg().flags("S")});
   s.send(seg().seq(300).flags("A").ack(77)).expect({seg().seq(77).flags("R")});
@@ -50,14 +50,14 @@ TEST(ActiveOpen, SynSent_WrongAck_ResetWithThatNumber) {
   s.state(State::kSynSent);
 }
 
-TEST(ActiveOpen, SynSent_HardIcmpError_Unreachable) {
+STORY(ActiveOpen, SynSent_HardIcmpError_Unreachable) {
   Script s;
   s.connect().expect({seg().flags("S")});
   s.endpoint().icmp_error(true, s.now());
   s.quiet().state(State::kClosed).reason(EndReason::kUnreachable);
 }
 
-TEST(ActiveOpen, SynSent_SoftIcmpErrorThenSilence_UnreachableAtTheTimeout) {
+STORY(ActiveOpen, SynSent_SoftIcmpErrorThenSilence_UnreachableAtTheTimeout) {
   Config config = plain();
   config.syn_retries = 0;
   Script s(config);
@@ -67,47 +67,47 @@ TEST(ActiveOpen, SynSent_SoftIcmpErrorThenSilence_UnreachableAtTheTimeout) {
   s.at(1000).quiet().state(State::kClosed).reason(EndReason::kUnreachable);
 }
 
-TEST(ActiveOpen, Established_HardIcmpError_Ignored) {
+STORY(ActiveOpen, Established_HardIcmpError_Ignored) {
   Script s;
   s.established(true);
   s.endpoint().icmp_error(true, s.now());
   s.quiet().state(State::kEstablished);
 }
 
-TEST(ActiveOpen, SynAckWithData_DataIsTaken) {
+STORY(ActiveOpen, SynAckWithData_DataIsTaken) {
   Script s;
   s.connect().expect({seg().flags("S")});
   s.send(seg().seq(0).flags("SA").ack(1).data("hello")).expect({seg().seq(1).ack(6).len(0)});
   EXPECT_EQ(s.unread(), "hello");
 }
 
-TEST(ActiveOpen, WrittenBeforeTheAnswer_GoesWithTheHandshakesAck) {
+STORY(ActiveOpen, WrittenBeforeTheAnswer_GoesWithTheHandshakesAck) {
   Script s;
   s.connect().write("hello").expect({seg().flags("S").len(0)});
   s.send(seg().seq(0).flags("SA").ack(1)).expect({seg().seq(1).ack(1).data("hello")});
 }
 
-TEST(ActiveOpen, ShutdownBeforeTheAnswer_DataAndFinFollow) {
+STORY(ActiveOpen, ShutdownBeforeTheAnswer_DataAndFinFollow) {
   Script s;
   s.connect().write("bye").shutdown().expect({seg().flags("S").len(0)});
   s.send(seg().seq(0).flags("SA").ack(1)).expect({seg().seq(1).ack(1).flags("FA").data("bye")});
   s.state(State::kFinWait1);
 }
 
-TEST(ActiveOpen, SynSent_Abort_NothingIsSent) {
+STORY(ActiveOpen, SynSent_Abort_NothingIsSent) {
   Script s;
   s.connect().expect({seg().flags("S")});
   s.abort().quiet().state(State::kClosed).reason(EndReason::kAborted);
 }
 
-TEST(ActiveOpen, SynAckTwice_SecondIsAnswered) {
+STORY(ActiveOpen, SynAckTwice_SecondIsAnswered) {
   Script s;
   s.established(true);
   s.send(seg().seq(0).flags("SA").ack(1)).expect({seg().seq(1).ack(1).flags("A").len(0)});
   s.state(State::kEstablished);
 }
 
-TEST(SimultaneousOpen, SynSent_Syn_SynAckThenEstablished) {
+STORY(SimultaneousOpen, SynSent_Syn_SynAckThenEstablished) {
   Script s;
   s.connect().expect({seg().flags("S").seq(0)});
   s.send(seg().seq(0).flags("S")).state(State::kSynReceived);
@@ -116,14 +116,14 @@ TEST(SimultaneousOpen, SynSent_Syn_SynAckThenEstablished) {
   s.write("x").expect({seg().seq(1).ack(1).data("x")});
 }
 
-TEST(SimultaneousOpen, SynReceived_PlainAck_Established) {
+STORY(SimultaneousOpen, SynReceived_PlainAck_Established) {
   Script s;
   s.connect().expect({seg().flags("S").seq(0)});
   s.send(seg().seq(0).flags("S")).expect({seg().seq(0).ack(1).flags("SA")});
   s.send(seg().seq(1).ack(1)).quiet().state(State::kEstablished);
 }
 
-TEST(SimultaneousOpen, SynReceived_Reset_Refused) {
+STORY(SimultaneousOpen, SynReceived_Reset_Refused) {
   Script s;
   s.connect().expect({seg().flags("S").seq(0)});
   s.send(seg().seq(0).flags("S")).expect({seg().flags("SA")});
@@ -131,19 +131,19 @@ TEST(SimultaneousOpen, SynReceived_Reset_Refused) {
   s.state(State::kClosed).reason(EndReason::kRefused);
 }
 
-TEST(PassiveOpen, Syn_SynAck_Ack_Established) {
+STORY(PassiveOpen, Syn_SynAck_Ack_Established) {
   Script s;
   s.syn().state(State::kSynReceived).expect({seg().seq(0).ack(1).flags("SA").mss(1460)});
   s.send(seg().ack(1)).quiet().state(State::kEstablished);
 }
 
-TEST(PassiveOpen, SynReceived_SynAgain_SynAckAgain) {
+STORY(PassiveOpen, SynReceived_SynAgain_SynAckAgain) {
   Script s;
   s.syn().expect({seg().flags("SA")});
   s.send(seg().seq(0).flags("S")).expect({seg().seq(0).ack(1).flags("SA")});
 }
 
-TEST(PassiveOpen, SynReceived_NoAck_SynAckAgainThenTimedOut) {
+STORY(PassiveOpen, SynReceived_NoAck_SynAckAgainThenTimedOut) {
   Config config = plain();
   config.syn_retries = 1;
   Script s(config);
@@ -153,7 +153,7 @@ TEST(PassiveOpen, SynReceived_NoAck_SynAckAgainThenTimedOut) {
   s.state(State::kClosed).reason(EndReason::kTimedOut);
 }
 
-TEST(PassiveOpen, SynReceived_WrongAck_ResetAndStays) {
+STORY(PassiveOpen, SynReceived_WrongAck_ResetAndStays) {
   Script s;
   s.syn().expect({seg().flags("SA")});
   s.send(seg().seq(1).ack(500)).expect({seg().seq(500).flags("R")});
@@ -161,20 +161,20 @@ TEST(PassiveOpen, SynReceived_WrongAck_ResetAndStays) {
   s.send(seg().seq(1).ack(1)).quiet().state(State::kEstablished);
 }
 
-TEST(PassiveOpen, SynReceived_Reset_Closed) {
+STORY(PassiveOpen, SynReceived_Reset_Closed) {
   Script s;
   s.syn().expect({seg().flags("SA")});
   s.send(seg().seq(1).flags("R")).quiet().state(State::kClosed).reason(EndReason::kReset);
 }
 
-TEST(PassiveOpen, SynReceived_ResetElsewhereInTheWindow_Challenged) {
+STORY(PassiveOpen, SynReceived_ResetElsewhereInTheWindow_Challenged) {
   Script s;
   s.syn().expect({seg().flags("SA")});
   s.send(seg().seq(100).flags("R")).expect({seg().seq(1).ack(1).flags("A")});
   s.state(State::kSynReceived);
 }
 
-TEST(PassiveOpen, SynReceived_AckWithDataAndFin_AllTaken) {
+STORY(PassiveOpen, SynReceived_AckWithDataAndFin_AllTaken) {
   Script s;
   s.syn().expect({seg().flags("SA")});
   s.send(seg().seq(1).flags("FA").ack(1).data("all")).expect({seg().seq(1).ack(5).flags("A")});
@@ -182,24 +182,24 @@ TEST(PassiveOpen, SynReceived_AckWithDataAndFin_AllTaken) {
   s.state(State::kCloseWait);
 }
 
-TEST(PassiveOpen, DataInTheSyn_NotTakenSoThePeerSendsItAgain) {
+STORY(PassiveOpen, DataInTheSyn_NotTakenSoThePeerSendsItAgain) {
   Script s;
   s.syn().expect({seg().ack(1).flags("SA")});
 }
 
-TEST(HeldSyn, Held_TimePasses_NothingIsSent) {
+STORY(HeldSyn, Held_TimePasses_NothingIsSent) {
   Script s;
   s.syn(true).quiet().at(30000).quiet().state(State::kSynReceived);
 }
 
-TEST(HeldSyn, Held_SynAgain_Swallowed) {
+STORY(HeldSyn, Held_SynAgain_Swallowed) {
   Script s;
   s.syn(true).send(seg().seq(0).flags("S")).quiet().at(1000);
   s.send(seg().seq(0).flags("S")).quiet();
   EXPECT_EQ(s.endpoint().stats().duplicates, 2U);
 }
 
-TEST(HeldSyn, Held_Accept_SynAckWithTheFarMss) {
+STORY(HeldSyn, Held_Accept_SynAckWithTheFarMss) {
   Script s;
   s.syn(true).at(500);
   s.endpoint().accept(s.now(), 1400);
@@ -207,14 +207,14 @@ TEST(HeldSyn, Held_Accept_SynAckWithTheFarMss) {
   s.send(seg().ack(1)).state(State::kEstablished);
 }
 
-TEST(HeldSyn, Held_AcceptWithALargerFarMss_OursIsOffered) {
+STORY(HeldSyn, Held_AcceptWithALargerFarMss_OursIsOffered) {
   Script s;
   s.syn(true);
   s.endpoint().accept(s.now(), 9000);
   s.expect({seg().flags("SA").mss(1460)});
 }
 
-TEST(HeldSyn, Held_Refuse_ResetAsFromAClosedPort) {
+STORY(HeldSyn, Held_Refuse_ResetAsFromAClosedPort) {
   Script s;
   s.syn(true);
   s.endpoint().refuse(s.now());
@@ -226,32 +226,32 @@ TEST(HeldSyn, Held_Refuse_ResetAsFromAClosedPort) {
   EXPECT_TRUE(s.endpoint().finished());
 }
 
-TEST(HeldSyn, Held_Abort_AnsweredAsRefused) {
+STORY(HeldSyn, Held_Abort_AnsweredAsRefused) {
   Script s;
   s.syn(true).abort().expect({seg().flags("RA").ack(1)});
   EXPECT_TRUE(s.endpoint().finished());
 }
 
-TEST(HeldSyn, Held_Reset_Closed) {
+STORY(HeldSyn, Held_Reset_Closed) {
   Script s;
   s.syn(true).send(seg().seq(1).flags("R")).quiet();
   s.state(State::kClosed).reason(EndReason::kReset);
 }
 
-TEST(HeldSyn, Held_NewSynOfThePeer_TheNewOneIsAnswered) {
+STORY(HeldSyn, Held_NewSynOfThePeer_TheNewOneIsAnswered) {
   Script s;
   s.syn(true).send(seg().seq(9000).flags("S")).quiet();
   s.endpoint().accept(s.now());
   s.expect({seg().seq(0).ack(9001).flags("SA")});
 }
 
-TEST(HeldSyn, Held_Ack_ResetAndStaysHeld) {
+STORY(HeldSyn, Held_Ack_ResetAndStaysHeld) {
   Script s;
   s.syn(true).send(seg().seq(1).ack(44)).expect({seg().seq(44).flags("R")});
   s.state(State::kSynReceived);
 }
 
-TEST(HeldSyn, Held_WrittenMeanwhile_GoesAfterTheHandshake) {
+STORY(HeldSyn, Held_WrittenMeanwhile_GoesAfterTheHandshake) {
   Script s;
   s.syn(true).write("hi").quiet();
   s.endpoint().accept(s.now());
@@ -259,26 +259,26 @@ TEST(HeldSyn, Held_WrittenMeanwhile_GoesAfterTheHandshake) {
   s.send(seg().ack(1)).expect({seg().seq(1).data("hi")});
 }
 
-TEST(Options, PeerWithoutMss_DefaultOf536) {
+STORY(Options, PeerWithoutMss_DefaultOf536) {
   Script s(plain(), {.mss = std::nullopt});
   s.established();
   EXPECT_EQ(s.endpoint().effective_mss(), 536);
 }
 
-TEST(Options, PeerWithTinyMss_Floored) {
+STORY(Options, PeerWithTinyMss_Floored) {
   Script s(plain(), {.mss = 1});
   s.established();
   EXPECT_EQ(s.endpoint().effective_mss(), 48);
 }
 
-TEST(Options, PeerOffersNoScale_NoneInTheAnswer) {
+STORY(Options, PeerOffersNoScale_NoneInTheAnswer) {
   Config config = plain();
   config.offer_window_scale = true;
   Script s(config);
   s.syn().expect({seg().flags("SA").no_scale()});
 }
 
-TEST(Options, BothScale_WindowsAreShifted) {
+STORY(Options, BothScale_WindowsAreShifted) {
   Config config = plain();
   config.offer_window_scale = true;
   config.window_scale = 4;
@@ -290,7 +290,7 @@ TEST(Options, BothScale_WindowsAreShifted) {
   s.write(5000).expect({seg().len(1460)});  // 20 << 7 octets are allowed: one segment, no crumbs
 }
 
-TEST(Options, ScaleAbove14_ReadAs14) {
+STORY(Options, ScaleAbove14_ReadAs14) {
   Config config = plain();
   config.offer_window_scale = true;
   Script s(config, {.scale = 200, .window = 1});
@@ -301,7 +301,7 @@ TEST(Options, ScaleAbove14_ReadAs14) {
   EXPECT_EQ(total, 14600U);  // the initial congestion window; 1 << 14 octets were allowed
 }
 
-TEST(Options, Timestamps_OnEverySegmentAndOffTheMss) {
+STORY(Options, Timestamps_OnEverySegmentAndOffTheMss) {
   Config config = plain();
   config.offer_timestamps = true;
   Script s(config, {.stamps = true});
@@ -312,14 +312,14 @@ TEST(Options, Timestamps_OnEverySegmentAndOffTheMss) {
   EXPECT_EQ(s.endpoint().effective_mss(), 1448);
 }
 
-TEST(Options, PeerWithoutTimestamps_NoneAreSent) {
+STORY(Options, PeerWithoutTimestamps_NoneAreSent) {
   Config config = plain();
   config.offer_timestamps = true;
   Script s(config);
   s.syn().expect({seg().flags("SA").no_stamps()});
 }
 
-TEST(Options, Connect_TimestampsOffered_EchoIsZero) {
+STORY(Options, Connect_TimestampsOffered_EchoIsZero) {
   Config config = plain();
   config.offer_timestamps = true;
   Script s(config, {.stamps = true});
