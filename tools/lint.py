@@ -138,7 +138,7 @@ def check_headers():
 def test_names():
     """Every googletest case of the tree as Suite.Name."""
     names = set()
-    macro = re.compile(r"(?:TEST|TEST_F|TEST_P|RC_GTEST_PROP|RC_GTEST_FIXTURE_PROP)"
+    macro = re.compile(r"(?:TEST|TEST_F|TEST_P|STORY|ENDPOINT_STORY|RC_GTEST_PROP|RC_GTEST_FIXTURE_PROP)"
                        r"\(\s*(\w+)\s*,\s*(\w+)")
     for name in tracked("tests/*.cc"):
         for suite, case in macro.findall((ROOT / name).read_text()):

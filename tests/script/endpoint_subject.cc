@@ -26,7 +26,7 @@ class EndpointSubject final : public Subject {
   }
   void icmp_error(bool hard) override { endpoint_->icmp_error(hard, now_); }
   void icmp_too_big(std::uint16_t mtu) override {
-    endpoint_->limit_mss(static_cast<std::uint16_t>(mtu - 40), now_);
+    endpoint_->packet_too_big(static_cast<std::uint16_t>(mtu - 40), data_seq_, now_);
   }
 
   [[nodiscard]] Time now() const override { return now_; }
@@ -46,8 +46,8 @@ class EndpointSubject final : public Subject {
   [[nodiscard]] Duration lateness() const override { return 1ms; }
 
   std::size_t write(std::string_view text) override {
-    return endpoint_->write(
-        Bytes(reinterpret_cast<const std::uint8_t*>(text.data()), text.size()), now_);
+    return endpoint_->write(Bytes(reinterpret_cast<const std::uint8_t*>(text.data()), text.size()),
+                            now_);
   }
   void shutdown() override { endpoint_->shutdown(now_); }
   void abort() override { endpoint_->abort(now_); }
@@ -68,7 +68,7 @@ class EndpointSubject final : public Subject {
     return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
   }
   bool at_end() override { return endpoint_->at_end(); }
-  std::size_t unacknowledged() override { return endpoint_->unacknowledged(); }
+  bool all_acknowledged() override { return endpoint_->all_acknowledged(); }
   std::uint16_t effective_mss() override { return endpoint_->effective_mss(); }
   State state() override { return endpoint_->state(); }
   std::optional<EndReason> reason() override { return endpoint_->end_reason(); }
@@ -84,6 +84,7 @@ class EndpointSubject final : public Subject {
           sent.data.append(reinterpret_cast<const char*>(piece.data()), piece.size());
         }
         EXPECT_EQ(sent.data.size(), out.payload_size);
+        if (out.payload_size > 0) data_seq_ = out.header.seq;
         sent_.push_back(std::move(sent));
         return true;
       });
@@ -96,6 +97,7 @@ class EndpointSubject final : public Subject {
   Time now_{Duration{100s}};
   std::optional<Endpoint> endpoint_;
   std::vector<Sent> sent_;
+  wire::SeqNum data_seq_;  // of the last segment with data
 };
 
 }  // namespace

@@ -384,8 +384,10 @@ Script& Script::later(double ms, std::vector<Seg> segments) {
 }
 
 double Script::until_sent(double limit_ms) {
-  subject_->run_until(now() + std::chrono::duration_cast<Duration>(
-                                  std::chrono::duration<double, std::milli>(limit_ms)) + 1ns);
+  subject_->run_until(
+      now() +
+      std::chrono::duration_cast<Duration>(std::chrono::duration<double, std::milli>(limit_ms)) +
+      1ns);
   return milliseconds();
 }
 
@@ -400,6 +402,11 @@ Script& Script::write(std::string_view text) {
   const std::size_t n = subject_->write(text);
   EXPECT_EQ(n, text.size()) << "the send buffer is too small for the story";
   written_ += static_cast<std::uint32_t>(n);
+  return *this;
+}
+
+Script& Script::write_refused() {
+  EXPECT_EQ(subject_->write("x"), 0U);
   return *this;
 }
 
@@ -457,6 +464,10 @@ Script& Script::kernel_differs(std::string_view why, double ms) {
   return *this;
 }
 
+Script& Script::kernel_also(std::string_view /*why*/, std::vector<Seg> segments) {
+  return kernel() ? later(0, std::move(segments)) : *this;
+}
+
 Endpoint& Script::endpoint() {
   Endpoint* endpoint = subject_->endpoint();
   if (endpoint == nullptr) throw std::logic_error("this story is of an endpoint: ENDPOINT_STORY");
@@ -480,7 +491,7 @@ bool register_story(const char* group, const char* name, const char* file, int l
                     const char* endpoint_only, void (*story)()) {
   if (endpoint_only != nullptr && subject_is_kernel()) return false;
   ::testing::RegisterTest(group, name, nullptr, nullptr, file, line,
-                          [story]() -> Story* { return new Story(story); });
+                          [story]() -> ::testing::Test* { return new Story(story); });
   return true;
 }
 

@@ -205,6 +205,8 @@ class Script {
   // The stream.
   Script& write(std::uint32_t octets);
   Script& write(std::string_view text);
+  /// Nothing more may be written.
+  Script& write_refused();
   Script& shutdown();
   Script& abort();
   Script& read_all();
@@ -212,7 +214,7 @@ class Script {
   [[nodiscard]] std::string unread() const { return subject_->unread(); }
   [[nodiscard]] std::size_t readable() const { return subject_->readable(); }
   [[nodiscard]] bool at_end() const { return subject_->at_end(); }
-  [[nodiscard]] std::size_t unacknowledged() const { return subject_->unacknowledged(); }
+  [[nodiscard]] bool all_acknowledged() const { return subject_->all_acknowledged(); }
   [[nodiscard]] std::uint16_t effective_mss() const { return subject_->effective_mss(); }
   Script& state(State expected);
   Script& reason(EndReason expected);
@@ -224,6 +226,8 @@ class Script {
   Script& kernel_differs(std::string_view why, EndReason reason);
   /// The moment of the next later().
   Script& kernel_differs(std::string_view why, double ms);
+  /// What the kernel sends beside what any TCP does: these, and nothing before them.
+  Script& kernel_also(std::string_view why, std::vector<Seg> segments);
   [[nodiscard]] static bool kernel() { return subject_is_kernel(); }
 
   /// Of stories that are about an Endpoint.
@@ -280,10 +284,10 @@ bool register_story(const char* group, const char* name, const char* file, int l
 /// A story of VTL's endpoint; `why` says what keeps the kernel from it.
 #define ENDPOINT_STORY(group, name, why) VTL_STORY(group, name, why)
 
-#define VTL_STORY(group, name, why)                                               \
-  void story_##group##_##name();                                                  \
-  [[maybe_unused]] const bool registered_##group##_##name = register_story(       \
-      #group, #name, __FILE__, __LINE__, why, &story_##group##_##name);           \
+#define VTL_STORY(group, name, why)                                                    \
+  void story_##group##_##name();                                                       \
+  [[maybe_unused]] const bool registered_##group##_##name =                            \
+      register_story(#group, #name, __FILE__, __LINE__, why, &story_##group##_##name); \
   void story_##group##_##name()
 
 }  // namespace vtl::endpoint::script

@@ -70,7 +70,8 @@ class Subject {
   /// The first readable octets.
   [[nodiscard]] virtual std::string unread() = 0;
   [[nodiscard]] virtual bool at_end() = 0;
-  [[nodiscard]] virtual std::size_t unacknowledged() = 0;
+  /// All that was written, FIN included.
+  [[nodiscard]] virtual bool all_acknowledged() = 0;
   [[nodiscard]] virtual std::uint16_t effective_mss() = 0;
   [[nodiscard]] virtual State state() = 0;
   /// Unset where there is nobody to tell: a connection that no program had accepted.

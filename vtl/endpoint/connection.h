@@ -25,6 +25,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -271,6 +272,8 @@ class Connection {
                                            Time now) const;
   void add_syn_options(wire::TcpOptions& options) const noexcept;
   void add_sack_blocks(wire::TcpOptions& options) const noexcept;
+  [[nodiscard]] std::optional<ReceiveBuffer::Range> range_of(wire::SeqNum seq) const noexcept;
+  void remember_gap(wire::SeqNum seq) noexcept;
   [[nodiscard]] WindowOffer offer_window(bool syn) const noexcept;
   [[nodiscard]] std::size_t receive_room() const noexcept;
   [[nodiscard]] wire::SeqNum acceptable_seq() const noexcept;
@@ -355,7 +358,9 @@ class Connection {
   wire::SeqNum irs_, rcv_nxt_, rcv_adv_, last_ack_sent_;
   std::uint16_t peer_segment_ = kDefaultMss;  // the largest the peer sent
   bool fin_received_ = false;
-  wire::SeqNum latest_gap_seq_;              // of the last segment that came out of order
+  // Where segments that came out of order began, the latest first: one of each range at most.
+  std::array<wire::SeqNum, wire::TcpOptions::kMaxSackBlocks> gap_seqs_{};
+  std::uint8_t gap_seq_count_ = 0;
   std::optional<wire::SeqNum> pending_fin_;  // a FIN beyond a gap
   ReceiveBuffer received_;
 

@@ -285,7 +285,7 @@ std::size_t Connection::process_payload(const Segment& segment, Time now) {
   stats_.pieces_forgotten = received_.forgotten();
   if (offset > 0) {
     ++stats_.out_of_order;
-    latest_gap_seq_ = begin;
+    if (sack_) remember_gap(begin);
     // Its parts, had they come one by one, would each have caused a duplicate acknowledgement; a
     // peer without SACK counts on three for its fast retransmit.
     extra_acks_ = sack_ ? std::uint8_t{1}

@@ -34,8 +34,9 @@ namespace vtl::endpoint::script {
 namespace {
 
 constexpr std::uint16_t kKernelPort = 80, kPeerPort = 4000;
-constexpr Duration kPatience = 1s;   // for what is to come at once
-constexpr Duration kLateness = 5s;   // for what a timer brings, on a loaded machine
+constexpr Duration kPatience = 1s;  // for what is to come at once
+constexpr Duration kLateness = 5s;  // for what a timer brings, on a loaded machine
+constexpr int kSendBuffer = 1 << 20;
 constexpr std::size_t kEchoSize = 8;
 constexpr std::size_t kQuoted = 28;  // octets of the packet that an ICMP error quotes
 
@@ -204,8 +205,7 @@ class KernelSubject final : public Subject {
   }
   std::string unread() override {
     std::string into(readable(), '\0');
-    const ssize_t n =
-        into.empty() ? 0 : ::recv(socket_.get(), into.data(), into.size(), MSG_PEEK);
+    const ssize_t n = into.empty() ? 0 : ::recv(socket_.get(), into.data(), into.size(), MSG_PEEK);
     into.resize(n < 0 ? 0 : static_cast<std::size_t>(n));
     return into;
   }
@@ -213,10 +213,9 @@ class KernelSubject final : public Subject {
     char octet = 0;
     return socket_ && ::recv(socket_.get(), &octet, 1, MSG_PEEK) == 0;
   }
-  std::size_t unacknowledged() override {
+  bool all_acknowledged() override {
     int octets = 0;
-    if (socket_) ::ioctl(socket_.get(), TIOCOUTQ, &octets);
-    return static_cast<std::size_t>(octets);
+    return socket_ && ::ioctl(socket_.get(), TIOCOUTQ, &octets) == 0 && octets == 0;
   }
   std::uint16_t effective_mss() override {
     tcp_info info{};
@@ -254,6 +253,8 @@ class KernelSubject final : public Subject {
     lab::Fd fd(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
     if (!fd) failed("a socket");
     set_option(fd.get(), SOL_SOCKET, SO_REUSEADDR, 1, "SO_REUSEADDR");
+    set_option(fd.get(), SOL_SOCKET, SO_OOBINLINE, 1, "SO_OOBINLINE");
+    set_option(fd.get(), SOL_SOCKET, SO_SNDBUFFORCE, kSendBuffer, "SO_SNDBUFFORCE");
     set_option(fd.get(), IPPROTO_TCP, TCP_NODELAY, config_.nagle ? 0 : 1, "TCP_NODELAY");
     if (::setsockopt(fd.get(), IPPROTO_TCP, TCP_CONGESTION, "reno", 4) != 0) failed("reno");
     set_option(fd.get(), IPPROTO_TCP, TCP_SYNCNT, std::max<int>(config_.syn_retries, 1),
@@ -272,8 +273,8 @@ class KernelSubject final : public Subject {
     }
     if (config_.keep_alive_idle > Duration::zero()) {
       set_option(fd.get(), SOL_SOCKET, SO_KEEPALIVE, 1, "SO_KEEPALIVE");
-      set_option(fd.get(), IPPROTO_TCP, TCP_KEEPIDLE, static_cast<int>(config_.keep_alive_idle / 1s),
-                 "TCP_KEEPIDLE");
+      set_option(fd.get(), IPPROTO_TCP, TCP_KEEPIDLE,
+                 static_cast<int>(config_.keep_alive_idle / 1s), "TCP_KEEPIDLE");
       set_option(fd.get(), IPPROTO_TCP, TCP_KEEPINTVL,
                  static_cast<int>(config_.keep_alive_interval / 1s), "TCP_KEEPINTVL");
       set_option(fd.get(), IPPROTO_TCP, TCP_KEEPCNT, config_.keep_alive_probes, "TCP_KEEPCNT");
@@ -329,7 +330,8 @@ class KernelSubject final : public Subject {
     send_ip(wire::IpProtocol::kIcmp, echo);
     const Time limit = now() + kLateness;
     while (echoed_ != number) {
-      if (!read_one(limit)) throw lab::LabError(Error{"the kernel does not answer an echo request"});
+      if (!read_one(limit))
+        throw lab::LabError(Error{"the kernel does not answer an echo request"});
     }
     accept();
   }

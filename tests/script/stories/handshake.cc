@@ -9,12 +9,13 @@ namespace {
 
 STORY(ActiveOpen, SynSent_SynAck_Established) {
   Script s;
-  s.connect().state(State::kSynSent).expect({seg().seq(0).flags("S").mss(1460).win(65535)});
+  s.connect().state(State::kSynSent).expect({seg().seq(0).flags("S").mss(1460)});
   s.send(seg().seq(0).flags("SA").ack(1)).expect({seg().seq(1).ack(1).flags("A").len(0)});
   s.state(State::kEstablished);
 }
 
-STORY(ActiveOpen, SynSent_NoAnswer_SynAgainWithDoubledTimeout) {
+ENDPOINT_STORY(ActiveOpen, SynSent_NoAnswer_SynAgainWithDoubledTimeout,
+               "the kernel's clock is real") {
   Config config = plain();
   config.syn_retries = 2;
   Script s(config);
@@ -46,6 +47,8 @@ STORY(ActiveOpen, SynSent_WrongAck_ResetWithThatNumber) {
   s.connect().expect({seg().flags("S")});
   s.send(seg().seq(300).flags("A").ack(77)).expect({seg().seq(77).flags("R")});
   s.state(State::kSynSent);
+  s.kernel_also("the wrong answer may have been to an older SYN",
+                {seg().seq(0).flags("S").again()});
   s.send(seg().seq(0).flags("SA").ack(2)).expect({seg().seq(2).flags("R")});
   s.state(State::kSynSent);
 }
@@ -53,11 +56,14 @@ STORY(ActiveOpen, SynSent_WrongAck_ResetWithThatNumber) {
 STORY(ActiveOpen, SynSent_HardIcmpError_Unreachable) {
   Script s;
   s.connect().expect({seg().flags("S")});
-  s.endpoint().icmp_error(true, s.now());
-  s.quiet().state(State::kClosed).reason(EndReason::kUnreachable);
+  s.icmp_error(true);
+  s.quiet().state(State::kClosed);
+  s.kernel_differs("a port that is unreachable refuses", EndReason::kRefused)
+      .reason(EndReason::kUnreachable);
 }
 
-STORY(ActiveOpen, SynSent_SoftIcmpErrorThenSilence_UnreachableAtTheTimeout) {
+ENDPOINT_STORY(ActiveOpen, SynSent_SoftIcmpErrorThenSilence_UnreachableAtTheTimeout,
+               "the kernel's clock is real") {
   Config config = plain();
   config.syn_retries = 0;
   Script s(config);
@@ -70,24 +76,28 @@ STORY(ActiveOpen, SynSent_SoftIcmpErrorThenSilence_UnreachableAtTheTimeout) {
 STORY(ActiveOpen, Established_HardIcmpError_Ignored) {
   Script s;
   s.established(true);
-  s.endpoint().icmp_error(true, s.now());
+  s.icmp_error(true);
   s.quiet().state(State::kEstablished);
 }
 
 STORY(ActiveOpen, SynAckWithData_DataIsTaken) {
   Script s;
   s.connect().expect({seg().flags("S")});
-  s.send(seg().seq(0).flags("SA").ack(1).data("hello")).expect({seg().seq(1).ack(6).len(0)});
-  EXPECT_EQ(s.unread(), "hello");
+  s.send(seg().seq(0).flags("SA").ack(1).data("hello"));
+  s.kernel_differs("the text of a SYN,ACK is for TCP Fast Open", {seg().seq(1).ack(1).len(0)});
+  s.expect({seg().seq(1).ack(6).len(0)});
+  EXPECT_EQ(s.unread(), s.kernel() ? "" : "hello");
 }
 
-STORY(ActiveOpen, WrittenBeforeTheAnswer_GoesWithTheHandshakesAck) {
+ENDPOINT_STORY(ActiveOpen, WrittenBeforeTheAnswer_GoesWithTheHandshakesAck,
+               "a socket takes nothing before it is connected") {
   Script s;
   s.connect().write("hello").expect({seg().flags("S").len(0)});
   s.send(seg().seq(0).flags("SA").ack(1)).expect({seg().seq(1).ack(1).data("hello")});
 }
 
-STORY(ActiveOpen, ShutdownBeforeTheAnswer_DataAndFinFollow) {
+ENDPOINT_STORY(ActiveOpen, ShutdownBeforeTheAnswer_DataAndFinFollow,
+               "a socket takes nothing before it is connected") {
   Script s;
   s.connect().write("bye").shutdown().expect({seg().flags("S").len(0)});
   s.send(seg().seq(0).flags("SA").ack(1)).expect({seg().seq(1).ack(1).flags("FA").data("bye")});
@@ -113,6 +123,7 @@ STORY(SimultaneousOpen, SynSent_Syn_SynAckThenEstablished) {
   s.send(seg().seq(0).flags("S")).state(State::kSynReceived);
   s.expect({seg().seq(0).ack(1).flags("SA")});
   s.send(seg().seq(0).flags("SA").ack(1)).state(State::kEstablished);
+  s.kernel_also("a SYN,ACK that it need not answer is answered", {ack(1)});
   s.write("x").expect({seg().seq(1).ack(1).data("x")});
 }
 
@@ -127,8 +138,8 @@ STORY(SimultaneousOpen, SynReceived_Reset_Refused) {
   Script s;
   s.connect().expect({seg().flags("S").seq(0)});
   s.send(seg().seq(0).flags("S")).expect({seg().flags("SA")});
-  s.send(seg().seq(1).flags("R")).quiet();
-  s.state(State::kClosed).reason(EndReason::kRefused);
+  s.send(seg().seq(1).flags("R")).quiet().state(State::kClosed);
+  s.kernel_differs("it forgot who opened", EndReason::kReset).reason(EndReason::kRefused);
 }
 
 STORY(PassiveOpen, Syn_SynAck_Ack_Established) {
@@ -143,7 +154,8 @@ STORY(PassiveOpen, SynReceived_SynAgain_SynAckAgain) {
   s.send(seg().seq(0).flags("S")).expect({seg().seq(0).ack(1).flags("SA")});
 }
 
-STORY(PassiveOpen, SynReceived_NoAck_SynAckAgainThenTimedOut) {
+ENDPOINT_STORY(PassiveOpen, SynReceived_NoAck_SynAckAgainThenTimedOut,
+               "the kernel's clock is real") {
   Config config = plain();
   config.syn_retries = 1;
   Script s(config);
@@ -187,19 +199,21 @@ STORY(PassiveOpen, DataInTheSyn_NotTakenSoThePeerSendsItAgain) {
   s.syn().expect({seg().ack(1).flags("SA")});
 }
 
-STORY(HeldSyn, Held_TimePasses_NothingIsSent) {
+ENDPOINT_STORY(HeldSyn, Held_TimePasses_NothingIsSent,
+               "no program can hold a SYN of the kernel's") {
   Script s;
   s.syn(true).quiet().at(30000).quiet().state(State::kSynReceived);
 }
 
-STORY(HeldSyn, Held_SynAgain_Swallowed) {
+ENDPOINT_STORY(HeldSyn, Held_SynAgain_Swallowed, "no program can hold a SYN of the kernel's") {
   Script s;
   s.syn(true).send(seg().seq(0).flags("S")).quiet().at(1000);
   s.send(seg().seq(0).flags("S")).quiet();
   EXPECT_EQ(s.endpoint().stats().duplicates, 2U);
 }
 
-STORY(HeldSyn, Held_Accept_SynAckWithTheFarMss) {
+ENDPOINT_STORY(HeldSyn, Held_Accept_SynAckWithTheFarMss,
+               "no program can hold a SYN of the kernel's") {
   Script s;
   s.syn(true).at(500);
   s.endpoint().accept(s.now(), 1400);
@@ -207,14 +221,16 @@ STORY(HeldSyn, Held_Accept_SynAckWithTheFarMss) {
   s.send(seg().ack(1)).state(State::kEstablished);
 }
 
-STORY(HeldSyn, Held_AcceptWithALargerFarMss_OursIsOffered) {
+ENDPOINT_STORY(HeldSyn, Held_AcceptWithALargerFarMss_OursIsOffered,
+               "no program can hold a SYN of the kernel's") {
   Script s;
   s.syn(true);
   s.endpoint().accept(s.now(), 9000);
   s.expect({seg().flags("SA").mss(1460)});
 }
 
-STORY(HeldSyn, Held_Refuse_ResetAsFromAClosedPort) {
+ENDPOINT_STORY(HeldSyn, Held_Refuse_ResetAsFromAClosedPort,
+               "no program can hold a SYN of the kernel's") {
   Script s;
   s.syn(true);
   s.endpoint().refuse(s.now());
@@ -226,32 +242,34 @@ STORY(HeldSyn, Held_Refuse_ResetAsFromAClosedPort) {
   EXPECT_TRUE(s.endpoint().finished());
 }
 
-STORY(HeldSyn, Held_Abort_AnsweredAsRefused) {
+ENDPOINT_STORY(HeldSyn, Held_Abort_AnsweredAsRefused, "no program can hold a SYN of the kernel's") {
   Script s;
   s.syn(true).abort().expect({seg().flags("RA").ack(1)});
   EXPECT_TRUE(s.endpoint().finished());
 }
 
-STORY(HeldSyn, Held_Reset_Closed) {
+ENDPOINT_STORY(HeldSyn, Held_Reset_Closed, "no program can hold a SYN of the kernel's") {
   Script s;
   s.syn(true).send(seg().seq(1).flags("R")).quiet();
   s.state(State::kClosed).reason(EndReason::kReset);
 }
 
-STORY(HeldSyn, Held_NewSynOfThePeer_TheNewOneIsAnswered) {
+ENDPOINT_STORY(HeldSyn, Held_NewSynOfThePeer_TheNewOneIsAnswered,
+               "no program can hold a SYN of the kernel's") {
   Script s;
   s.syn(true).send(seg().seq(9000).flags("S")).quiet();
   s.endpoint().accept(s.now());
   s.expect({seg().seq(0).ack(9001).flags("SA")});
 }
 
-STORY(HeldSyn, Held_Ack_ResetAndStaysHeld) {
+ENDPOINT_STORY(HeldSyn, Held_Ack_ResetAndStaysHeld, "no program can hold a SYN of the kernel's") {
   Script s;
   s.syn(true).send(seg().seq(1).ack(44)).expect({seg().seq(44).flags("R")});
   s.state(State::kSynReceived);
 }
 
-STORY(HeldSyn, Held_WrittenMeanwhile_GoesAfterTheHandshake) {
+ENDPOINT_STORY(HeldSyn, Held_WrittenMeanwhile_GoesAfterTheHandshake,
+               "no program can hold a SYN of the kernel's") {
   Script s;
   s.syn(true).write("hi").quiet();
   s.endpoint().accept(s.now());
@@ -262,10 +280,11 @@ STORY(HeldSyn, Held_WrittenMeanwhile_GoesAfterTheHandshake) {
 STORY(Options, PeerWithoutMss_DefaultOf536) {
   Script s(plain(), {.mss = std::nullopt});
   s.established();
-  EXPECT_EQ(s.endpoint().effective_mss(), 536);
+  EXPECT_EQ(s.effective_mss(), 536);
 }
 
-STORY(Options, PeerWithTinyMss_Floored) {
+ENDPOINT_STORY(Options, PeerWithTinyMss_Floored,
+               "the kernel's floor is that of its tcp_min_snd_mss") {
   Script s(plain(), {.mss = 1});
   s.established();
   EXPECT_EQ(s.endpoint().effective_mss(), 48);
@@ -278,7 +297,8 @@ STORY(Options, PeerOffersNoScale_NoneInTheAnswer) {
   s.syn().expect({seg().flags("SA").no_scale()});
 }
 
-STORY(Options, BothScale_WindowsAreShifted) {
+ENDPOINT_STORY(Options, BothScale_WindowsAreShifted,
+               "the kernel chooses scale and window by its memory") {
   Config config = plain();
   config.offer_window_scale = true;
   config.window_scale = 4;
@@ -309,7 +329,7 @@ STORY(Options, Timestamps_OnEverySegmentAndOffTheMss) {
   s.send(seg().ack(1))
       .write(1460)
       .expect({seg().len(1448).any_stamps(), seg().len(12).any_stamps()});
-  EXPECT_EQ(s.endpoint().effective_mss(), 1448);
+  EXPECT_EQ(s.effective_mss(), 1448);
 }
 
 STORY(Options, PeerWithoutTimestamps_NoneAreSent) {

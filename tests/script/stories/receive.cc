@@ -23,14 +23,16 @@ STORY(Text, Established_Data_ReadableAndAcknowledged) {
   s.established();
   s.send(seg().data("hello")).expect({seg().seq(1).ack(6).flags("A").len(0)});
   EXPECT_EQ(s.unread(), "hello");
-  EXPECT_EQ(s.endpoint().stats().bytes_in, 5U);
+  if (!s.kernel()) {
+    EXPECT_EQ(s.endpoint().stats().bytes_in, 5U);
+  }
 }
 
 STORY(Text, Established_SegmentWithoutAck_Dropped) {
   Script s;
   s.established();
   s.send(seg().data("x").flags("P")).quiet();
-  EXPECT_EQ(s.endpoint().readable(), 0U);
+  EXPECT_EQ(s.readable(), 0U);
 }
 
 STORY(Text, Established_DuplicateSegment_AcknowledgedAtOnceAndNotReadTwice) {
@@ -39,7 +41,9 @@ STORY(Text, Established_DuplicateSegment_AcknowledgedAtOnceAndNotReadTwice) {
   s.send(seg().data("hello")).swallow();
   s.send(seg().seq(1).data("hello")).expect({ack(6)});
   EXPECT_EQ(s.unread(), "hello");
-  EXPECT_EQ(s.endpoint().stats().duplicates, 1U);
+  if (!s.kernel()) {
+    EXPECT_EQ(s.endpoint().stats().duplicates, 1U);
+  }
 }
 
 STORY(Text, Established_OverlapWithOldText_OnlyTheNewIsTaken) {
@@ -57,7 +61,8 @@ STORY(Text, Established_UrgentData_StaysInBand) {
   EXPECT_EQ(s.unread(), "urgent");
 }
 
-STORY(Text, Established_BeyondTheWindow_OnlyWhatFitsIsTaken) {
+ENDPOINT_STORY(Text, Established_BeyondTheWindow_OnlyWhatFitsIsTaken,
+               "of the size of the buffer; the kernel counts its overhead") {
   Config config = plain();
   config.receive_buffer = 1000;
   Script s(config);
@@ -69,8 +74,9 @@ STORY(Text, Established_BeyondTheWindow_OnlyWhatFitsIsTaken) {
 STORY(Text, CloseWait_DataAfterTheFin_NotTaken) {
   Script s;
   s.close_wait();
+  s.kernel_differs("what follows a FIN is dropped without a word", nothing());
   s.send(seg().data("late")).expect({ack(2)});
-  EXPECT_EQ(s.endpoint().readable(), 0U);
+  EXPECT_EQ(s.readable(), 0U);
   s.state(State::kCloseWait);
 }
 
@@ -78,8 +84,10 @@ STORY(Reassembly, Gap_DuplicateAckAtOnce) {
   Script s;
   s.established();
   s.send(seg().seq(6).data("world")).expect({ack(1)});
-  EXPECT_EQ(s.endpoint().readable(), 0U);
-  EXPECT_EQ(s.endpoint().stats().out_of_order, 1U);
+  EXPECT_EQ(s.readable(), 0U);
+  if (!s.kernel()) {
+    EXPECT_EQ(s.endpoint().stats().out_of_order, 1U);
+  }
 }
 
 STORY(Reassembly, GapFilled_AllIsReadableAndAcknowledgedAtOnce) {
@@ -109,7 +117,8 @@ STORY(Reassembly, OverlappingPieces_FirstOctetsInOrder) {
   EXPECT_EQ(s.unread(), "abcdefghij");
 }
 
-STORY(Reassembly, SuperFrameBeyondAGap_AsManyDuplicateAcksAsItsPartsWouldHaveCaused) {
+ENDPOINT_STORY(Reassembly, SuperFrameBeyondAGap_AsManyDuplicateAcksAsItsPartsWouldHaveCaused,
+               "a super-frame on arrival") {
   Script s;
   s.established();
   s.send(seg().seq(1461).len(14600).pieces(10)).expect({ack(1), ack(1), ack(1)});
@@ -117,7 +126,8 @@ STORY(Reassembly, SuperFrameBeyondAGap_AsManyDuplicateAcksAsItsPartsWouldHaveCau
   s.send(seg().seq(1).len(1460)).expect({ack(18981)});
 }
 
-STORY(Reassembly, MoreThan256Pieces_TheFarthestIsForgottenAndMemoryIsBounded) {
+ENDPOINT_STORY(Reassembly, MoreThan256Pieces_TheFarthestIsForgottenAndMemoryIsBounded,
+               "a bound of the endpoint's") {
   Config config = plain();
   config.receive_buffer = 65535;
   Script s(config);
@@ -136,7 +146,7 @@ STORY(Reassembly, FinBeyondAGap_CountsOnlyWhenTheGapIsFilled) {
   s.established();
   s.send(seg().seq(4).data("def").flags("FA")).expect({ack(1)});
   s.state(State::kEstablished);
-  EXPECT_FALSE(s.endpoint().at_end());
+  EXPECT_FALSE(s.at_end());
   s.send(seg().seq(1).data("abc")).expect({ack(8)});
   s.state(State::kCloseWait);
   EXPECT_EQ(s.unread(), "abcdef");
@@ -146,14 +156,17 @@ STORY(Reassembly, TextBeyondAKnownFin_NotTaken) {
   Script s;
   s.established();
   s.send(seg().seq(4).flags("FA")).expect({ack(1)});
+  s.kernel_differs("it stores no FIN without text", {ack(7)});
   s.send(seg().seq(1).data("abcdef")).expect({ack(5)});
-  EXPECT_EQ(s.unread(), "abc");
-  s.state(State::kCloseWait);
+  EXPECT_EQ(s.unread(), s.kernel() ? "abcdef" : "abc");
+  s.kernel_differs("it stores no FIN without text", State::kEstablished).state(State::kCloseWait);
 }
 
 STORY(Reassembly, GapWhileDataWaitsToGo_DuplicateAckComesWithoutData) {
   Script s;
   s.established().write("answer");
+  s.kernel_differs("a socket's write leaves at once",
+                   {seg().seq(1).data("answer").ack(1), ack(1).len(0)});
   s.send(seg().seq(6).data("world").ack(1))
       .expect({ack(1).len(0), seg().seq(1).data("answer").ack(1)});
 }
@@ -171,15 +184,15 @@ STORY(Sack, Gap_BlockOfWhatLiesBeyond) {
   s.send(seg().seq(1).data("hello")).expect({ack(11).sack({})});
 }
 
-STORY(Sack, SeveralGaps_TheLatestBlockFirst) {
+STORY(Sack, SeveralGaps_TheLatestBlocksFirst) {
   Script s(sacking(), {.sack = true});
   s.established();
   s.send(seg().seq(20).data("dd")).expect({ack(1).sack({{20, 22}})});
   s.send(seg().seq(5).data("aa")).expect({ack(1).sack({{5, 7}, {20, 22}})});
   s.send(seg().seq(10).data("bb")).expect({ack(1).sack({{10, 12}, {5, 7}, {20, 22}})});
-  s.send(seg().seq(22).data("ee")).expect({ack(1).sack({{20, 24}, {5, 7}, {10, 12}})});
-  s.send(seg().seq(30).data("ff")).expect({ack(1).sack({{30, 32}, {5, 7}, {10, 12}, {20, 24}})});
-  s.send(seg().seq(40).data("gg")).expect({ack(1).sack({{40, 42}, {5, 7}, {10, 12}, {20, 24}})});
+  s.send(seg().seq(22).data("ee")).expect({ack(1).sack({{20, 24}, {10, 12}, {5, 7}})});
+  s.send(seg().seq(30).data("ff")).expect({ack(1).sack({{30, 32}, {20, 24}, {10, 12}, {5, 7}})});
+  s.send(seg().seq(40).data("gg")).expect({ack(1).sack({{40, 42}, {30, 32}, {20, 24}, {10, 12}})});
 }
 
 STORY(Sack, WithTimestamps_ThreeBlocks) {
@@ -188,10 +201,10 @@ STORY(Sack, WithTimestamps_ThreeBlocks) {
   Script s(config, {.stamps = true, .sack = true});
   s.established();
   for (std::uint32_t i = 1; i <= 5; ++i) s.send(seg().seq(10 * i).data("x")).swallow();
-  s.send(seg().seq(60).data("x")).expect({ack(1).sack({{60, 61}, {10, 11}, {20, 21}})});
+  s.send(seg().seq(60).data("x")).expect({ack(1).sack({{60, 61}, {50, 51}, {40, 41}})});
 }
 
-STORY(Sack, SuperFrameBeyondAGap_OneAckTellsAll) {
+ENDPOINT_STORY(Sack, SuperFrameBeyondAGap_OneAckTellsAll, "a super-frame on arrival") {
   Script s(sacking(), {.sack = true});
   s.established();
   s.send(seg().seq(1461).len(14600).pieces(10)).expect({ack(1).sack({{1461, 16061}})});
@@ -219,11 +232,11 @@ STORY(Acknowledging, First16Segments_AtOnce) {
 STORY(Acknowledging, SmallSegment_DelayedBy40ms) {
   Script s;
   warmed_up(s);
-  s.send(seg().data("x")).quiet();
-  s.at(39).quiet().at(40).expect({ack(kWarm + 1)});
+  s.send(seg().data("x")).quiet().later(40, {ack(kWarm + 1)});
 }
 
-STORY(Acknowledging, SecondFullSegment_AtOnce) {
+ENDPOINT_STORY(Acknowledging, SecondFullSegment_AtOnce,
+               "the kernel's idea of a full segment is still of the small ones before") {
   Script s;
   warmed_up(s);
   s.send(seg().len(1460)).quiet();
@@ -231,7 +244,7 @@ STORY(Acknowledging, SecondFullSegment_AtOnce) {
   s.at(100).quiet();
 }
 
-STORY(Acknowledging, SuperFrame_OneAckAtOnce) {
+ENDPOINT_STORY(Acknowledging, SuperFrame_OneAckAtOnce, "a super-frame on arrival") {
   Script s;
   warmed_up(s);
   s.send(seg().len(29200).pieces(20)).expect({ack(kWarm + 29200)});
@@ -251,7 +264,8 @@ STORY(Acknowledging, Fin_AtOnce) {
   s.send(seg().flags("FA")).expect({ack(kWarm + 1)});
 }
 
-STORY(Window, ReaderStalls_WindowClosesAndNeverMovesLeft) {
+ENDPOINT_STORY(Window, ReaderStalls_WindowClosesAndNeverMovesLeft,
+               "of the size of the buffer; the kernel counts its overhead") {
   Config config = plain();
   config.receive_buffer = 4000;
   Script s(config);
@@ -261,7 +275,8 @@ STORY(Window, ReaderStalls_WindowClosesAndNeverMovesLeft) {
   s.send(seg().len(1080)).expect({ack(4001).win(0)});
 }
 
-STORY(Window, ReaderTakesALittle_NoSillyWindow) {
+ENDPOINT_STORY(Window, ReaderTakesALittle_NoSillyWindow,
+               "of the size of the buffer; the kernel counts its overhead") {
   Config config = plain();
   config.receive_buffer = 4000;
   Script s(config);
@@ -273,7 +288,8 @@ STORY(Window, ReaderTakesALittle_NoSillyWindow) {
   s.read(1).expect({ack(4001).win(1460)});  // a full segment
 }
 
-STORY(Window, SmallBuffer_HalfOfItIsEnoughForAnUpdate) {
+ENDPOINT_STORY(Window, SmallBuffer_HalfOfItIsEnoughForAnUpdate,
+               "of the size of the buffer; the kernel counts its overhead") {
   Config config = plain();
   config.receive_buffer = 1000;
   Script s(config);
@@ -283,7 +299,7 @@ STORY(Window, SmallBuffer_HalfOfItIsEnoughForAnUpdate) {
   s.read(1).expect({ack(1001).win(500)});
 }
 
-STORY(Window, ReaderFollows_UpdatesRideOnAcknowledgements) {
+ENDPOINT_STORY(Window, ReaderFollows_UpdatesRideOnAcknowledgements, "a super-frame on arrival") {
   Script s;
   warmed_up(s);
   for (std::uint32_t i = 1; i <= 20; ++i) {
@@ -291,7 +307,7 @@ STORY(Window, ReaderFollows_UpdatesRideOnAcknowledgements) {
   }
 }
 
-STORY(Window, ProbeOfAClosedWindow_AnsweredAndNotTaken) {
+ENDPOINT_STORY(Window, ProbeOfAClosedWindow_AnsweredAndNotTaken, "the kernel's clock is real") {
   Config config = plain();
   config.receive_buffer = 1000;
   Script s(config);
@@ -303,7 +319,8 @@ STORY(Window, ProbeOfAClosedWindow_AnsweredAndNotTaken) {
   EXPECT_EQ(s.endpoint().readable(), 1000U);
 }
 
-STORY(Window, AckOnAProbeOfAClosedWindow_Counts) {
+ENDPOINT_STORY(Window, AckOnAProbeOfAClosedWindow_Counts,
+               "of the size of the buffer; the kernel counts its overhead") {
   Config config = plain();
   config.receive_buffer = 1000;
   Script s(config);
@@ -314,7 +331,8 @@ STORY(Window, AckOnAProbeOfAClosedWindow_Counts) {
   EXPECT_TRUE(s.endpoint().all_acknowledged());
 }
 
-STORY(Window, FinAtAClosedWindow_Taken) {
+ENDPOINT_STORY(Window, FinAtAClosedWindow_Taken,
+               "of the size of the buffer; the kernel counts its overhead") {
   Config config = plain();
   config.receive_buffer = 1000;
   Script s(config);
@@ -324,7 +342,8 @@ STORY(Window, FinAtAClosedWindow_Taken) {
   s.state(State::kCloseWait);
 }
 
-STORY(Window, Scaled_PromiseThatDoesNotDivideIsKept) {
+ENDPOINT_STORY(Window, Scaled_PromiseThatDoesNotDivideIsKept,
+               "of the size of the buffer; the kernel counts its overhead") {
   Config config = plain();
   config.offer_window_scale = true;
   config.window_scale = 7;
@@ -349,7 +368,7 @@ STORY(Window, Scaled_PromiseThatDoesNotDivideIsKept) {
   EXPECT_EQ(s.endpoint().readable(), next - 1);
 }
 
-STORY(Window, PoolSpent_WindowShutAndNothingIsLost) {
+ENDPOINT_STORY(Window, PoolSpent_WindowShutAndNothingIsLost, "the pool is VTL's") {
   ChunkPool pool(4 * ChunkPool::kChunk);
   Config config = plain();
   config.pool = &pool;
@@ -371,7 +390,9 @@ STORY(Acceptable, TextBeyondTheWindow_AnsweredAndDropped) {
   Script s;
   s.established();
   s.send(seg().seq(200000).data("far")).expect({ack(1)});
-  EXPECT_EQ(s.endpoint().stats().out_of_window, 1U);
+  if (!s.kernel()) {
+    EXPECT_EQ(s.endpoint().stats().out_of_window, 1U);
+  }
 }
 
 STORY(Acceptable, KeepAliveOfThePeer_Answered) {
@@ -388,7 +409,9 @@ STORY(Acceptable, AckOvertakenByData_NotAnswered) {
   s.send(seg().seq(kWarm)).quiet();  // sent before the data, arrives after it
 }
 
-STORY(Acceptable, StrayAcksInALoop_AnsweredTenTimesASecond) {
+ENDPOINT_STORY(
+    Acceptable, StrayAcksInALoop_AnsweredTenTimesASecond,
+    "the kernel's limit is a setting of the namespace, off here so that stories do not meet") {
   Script s;
   s.established();
   for (int i = 0; i < 100; ++i) s.send(seg().seq(500000));
@@ -411,8 +434,10 @@ STORY(Paws, OlderTimestamp_DroppedAndAnswered) {
   Script s(stamped(), {.stamps = true});
   s.established();
   s.send(seg().data("old").stamps(6000, 0)).expect({ack(1)});
-  EXPECT_EQ(s.endpoint().readable(), 0U);
-  EXPECT_EQ(s.endpoint().stats().paws_drops, 1U);
+  EXPECT_EQ(s.readable(), 0U);
+  if (!s.kernel()) {
+    EXPECT_EQ(s.endpoint().stats().paws_drops, 1U);
+  }
 }
 
 STORY(Paws, TimestampWrapsPast2To31_Taken) {
@@ -430,7 +455,7 @@ STORY(Paws, ResetWithOlderTimestamp_StillResets) {
   s.send(seg().flags("R").stamps(1, 0)).quiet().state(State::kClosed).reason(EndReason::kReset);
 }
 
-STORY(Paws, Idle24Days_OlderTimestampTaken) {
+ENDPOINT_STORY(Paws, Idle24Days_OlderTimestampTaken, "the kernel's clock is real") {
   Script s(stamped(), {.stamps = true});
   s.established();
   s.at(25.0 * 24 * 3600 * 1000);
@@ -452,7 +477,8 @@ STORY(Timestamps, OutOfOrderSegment_EchoStaysThatOfTheLastInOrder) {
   s.send(seg().seq(3).data("cd").stamps(8005, 0)).expect({ack(7).stamps(0, 8005)});
 }
 
-STORY(Timestamps, DelayedAck_EchoesTheFirstUnacknowledged) {
+ENDPOINT_STORY(Timestamps, DelayedAck_EchoesTheFirstUnacknowledged,
+               "the kernel's idea of a full segment is still of the small ones before") {
   Script s(stamped(), {.stamps = true});
   s.established();
   for (int i = 0; i < 16; ++i) s.send(seg().len(100).stamps(8000, 0)).swallow();

@@ -16,7 +16,9 @@ Config supers() {
 STORY(Send, Established_Write_SentAtOnceWithPush) {
   Script s;
   s.established().write("hello").expect({seg().seq(1).ack(1).flags("PA").data("hello").fresh()});
-  EXPECT_EQ(s.endpoint().stats().bytes_out, 5U);
+  if (!s.kernel()) {
+    EXPECT_EQ(s.endpoint().stats().bytes_out, 5U);
+  }
 }
 
 STORY(Send, MoreThanASegment_CutAtTheMssAndPushOnTheLast) {
@@ -32,7 +34,7 @@ STORY(Send, InitialWindow_TenSegments) {
   EXPECT_EQ(s.take().size(), 10U);
 }
 
-STORY(Send, SuperFrame_OneSegmentToBeCutAtTheMss) {
+ENDPOINT_STORY(Send, SuperFrame_OneSegmentToBeCutAtTheMss, "a super-frame") {
   Script s(supers());
   s.established().write(10000);
   const auto sent = s.take();
@@ -42,15 +44,15 @@ STORY(Send, SuperFrame_OneSegmentToBeCutAtTheMss) {
   EXPECT_EQ(s.endpoint().stats().segments_out, 1U + 7U);  // SYN,ACK and seven on the wire
 }
 
-STORY(Send, SuperFrame_NotTheWholeQueue_WholeSegmentsOnly) {
+ENDPOINT_STORY(Send, SuperFrame_NotTheWholeQueue_WholeSegmentsOnly, "a super-frame") {
   Script s(supers());
   s.established().write(20000).expect({seg().seq(1).len(14600)});
 }
 
 STORY(Send, SlowStart_WindowGrowsByWhatIsAcknowledged) {
   Script s(supers());
-  s.established().write(60000).expect({seg().len(14600)});
-  s.send(seg().ack(14601)).expect({seg().seq(14601).len(29200)});
+  s.established().write(60000).expect_stream(1, 14600);
+  s.send(seg().ack(14601)).expect_stream(14601, 29200);
 }
 
 STORY(Send, SlowStart_AppLimited_WindowDoesNotGrow) {
@@ -61,10 +63,10 @@ STORY(Send, SlowStart_AppLimited_WindowDoesNotGrow) {
     s.write(100).expect({seg().len(100)});
     s.send(seg().ack(next += 100)).quiet();
   }
-  s.write(30000).expect({seg().len(14600)});
+  s.write(30000).expect_stream(next, 14600);
 }
 
-STORY(Send, IdleLongerThanTheTimeout_InitialWindowAgain) {
+ENDPOINT_STORY(Send, IdleLongerThanTheTimeout_InitialWindowAgain, "the kernel's clock is real") {
   Script s(supers());
   s.established().write(43800).expect({seg().len(14600)});
   s.at(10).send(seg().ack(14601)).expect({seg().len(29200)});
@@ -74,19 +76,19 @@ STORY(Send, IdleLongerThanTheTimeout_InitialWindowAgain) {
 
 STORY(Send, PeersWindow_NeverExceeded) {
   Script s(supers(), {.window = 5000});
-  s.established().write(8000).expect({seg().seq(1).len(4380)});
+  s.established().write(8000).expect_stream(1, 4380);
 }
 
 STORY(Send, PeersWindowEdgeMovesRight_TheRestFollows) {
   Script s(supers(), {.window = 2920});
-  s.established().write(8000).expect({seg().seq(1).len(2920)});
-  s.send(seg().ack(2921)).expect({seg().seq(2921).len(2920)});
-  s.send(seg().ack(5841)).expect({seg().seq(5841).len(2160).flags("PA")});
+  s.established().write(8000).expect_stream(1, 2920);
+  s.send(seg().ack(2921)).expect_stream(2921, 2920);
+  s.send(seg().ack(5841)).expect_stream(5841, 2160);
 }
 
 STORY(Send, OldWindowUpdateArrivesLate_Ignored) {
   Script s(supers(), {.window = 2920});
-  s.established().write(8000).expect({seg().len(2920)});
+  s.established().write(8000).expect_stream(1, 2920);
   s.send(seg().ack(2921).win(0)).quiet();
   s.send(seg().ack(1).win(60000)).quiet();
 }
@@ -96,7 +98,7 @@ STORY(Send, RetransmissionOfThePeerWithANewAck_BringsItsOwnWindow) {
   s.established();
   s.send(seg().len(100)).swallow();
   s.send(seg().len(100)).swallow();
-  s.write(8000).expect({seg().len(2920)});
+  s.write(8000).expect_stream(1, 2920);
   s.send(seg().seq(1).len(100).ack(1461).win(1460)).swallow();
   // SND.WL1 is at 101, the segment at 1: its window still is the one that goes with its ACK.
   s.send(seg().seq(201).ack(1461).win(1460)).quiet();
@@ -104,20 +106,20 @@ STORY(Send, RetransmissionOfThePeerWithANewAck_BringsItsOwnWindow) {
 
 STORY(SillyWindow, SmallOpening_NotUsedWhileMoreWaits) {
   Script s(plain(), {.window = 1460});
-  s.established().write(4000).expect({seg().len(1460)});
+  s.established().write(4000).expect_stream(1, 1460);
   s.send(seg().ack(1461).win(300)).quiet();
-  s.send(seg().ack(1461).win(1460)).expect({seg().seq(1461).len(1460)});
+  s.send(seg().ack(1461).win(1460)).expect_stream(1461, 1460);
 }
 
 STORY(SillyWindow, SmallOpeningForLong_UsedAfterTheTimeout) {
   Script s(plain(), {.window = 1460});
-  s.established().write(4000).expect({seg().len(1460)});
+  s.established().write(4000).expect_stream(1, 1460);
   s.send(seg().ack(1461).win(300)).quiet();
-  s.until_sent(2000);
-  s.expect({seg().seq(1461).len(300)});
+  s.later(200, {seg().seq(1461).len(300)});
 }
 
-STORY(SillyWindow, SmallOpeningForLongButTheInterfaceIsFull_UsedAtTheNextTry) {
+ENDPOINT_STORY(SillyWindow, SmallOpeningForLongButTheInterfaceIsFull_UsedAtTheNextTry,
+               "an interface that takes nothing") {
   Script s(plain(), {.window = 1460});
   s.established().write(4000).expect({seg().len(1460)});
   s.send(seg().ack(1461).win(300)).quiet();
@@ -134,14 +136,14 @@ STORY(SillyWindow, SmallOpeningForLongButTheInterfaceIsFull_UsedAtTheNextTry) {
 
 STORY(SillyWindow, HalfOfTheLargestWindow_Used) {
   Script s(plain(), {.window = 1000});
-  s.established().write(4000).expect({seg().len(1000)});
+  s.established().write(4000).expect_stream(1, 1000);
   s.send(seg().ack(1001).win(499)).quiet();
   s.send(seg().ack(1001).win(500)).expect({seg().seq(1001).len(500)});
 }
 
 STORY(SillyWindow, AllThatWaitsFits_Sent) {
   Script s(plain(), {.window = 1000});
-  s.established().write(1100).expect({seg().len(1000)});
+  s.established().write(1100).expect_stream(1, 1000);
   s.send(seg().ack(1001).win(100)).expect({seg().seq(1001).len(100)});
 }
 
@@ -178,7 +180,8 @@ STORY(Nagle, Off_EveryWriteGoes) {
   s.write("b").expect({seg().seq(2).data("b")});
 }
 
-STORY(Interface, TakesNoMore_TheSegmentCountsAsNotSent) {
+ENDPOINT_STORY(Interface, TakesNoMore_TheSegmentCountsAsNotSent,
+               "an interface that takes nothing") {
   Script s;
   s.established().write("hello");
   int offered = 0;
@@ -191,7 +194,7 @@ STORY(Interface, TakesNoMore_TheSegmentCountsAsNotSent) {
   s.expect({seg().seq(1).data("hello").fresh()});
 }
 
-STORY(Buffer, Full_WriteTakesWhatFits) {
+ENDPOINT_STORY(Buffer, Full_WriteTakesWhatFits, "a bound of the endpoint's") {
   Config config = plain();
   config.send_buffer = 1000;
   Script s(config);
@@ -205,13 +208,13 @@ STORY(Buffer, Full_WriteTakesWhatFits) {
   EXPECT_EQ(s.endpoint().writable(), 400U);
 }
 
-STORY(Buffer, IdleConnection_Within2KiB) {
+ENDPOINT_STORY(Buffer, IdleConnection_Within2KiB, "a bound of the endpoint's") {
   Script s;
   s.flight(1000).send(seg().ack(1001).len(1000)).swallow().read_all().swallow();
   EXPECT_LE(s.endpoint().memory(), 2048U);
 }
 
-STORY(PathMtu, Lowered_OutstandingGoesAgainInSmallerSegments) {
+ENDPOINT_STORY(PathMtu, Lowered_OutstandingGoesAgainInSmallerSegments, "asks the endpoint") {
   Script s;
   s.flight(2920);
   s.endpoint().limit_mss(1000, s.now());
@@ -220,7 +223,7 @@ STORY(PathMtu, Lowered_OutstandingGoesAgainInSmallerSegments) {
   EXPECT_EQ(s.endpoint().effective_mss(), 1000);
 }
 
-STORY(PathMtu, LoweredToNothing_Floored) {
+ENDPOINT_STORY(PathMtu, LoweredToNothing_Floored, "asks the endpoint") {
   Script s;
   s.established();
   s.endpoint().limit_mss(0, s.now());
