@@ -197,6 +197,11 @@ Segment Script::build(const Seg& want, std::string& data) {
       data[i] = static_cast<char>('a' + (h.seq - peer_iss_ + i) % 26);
     }
   }
+  if (want.sack_) {
+    for (const auto& [left, right] : *want.sack_) {
+      h.options.sack[h.options.sack_count++] = {our_iss_ + left, our_iss_ + right};
+    }
+  }
   out.payload = Bytes(reinterpret_cast<const std::uint8_t*>(data.data()), data.size());
   out.segments = want.pieces_.value_or(1);
   out.ce = want.ce_;

@@ -59,6 +59,9 @@ void Connection::step_timeout_doubt(const AckNews& news) noexcept {
   if (doubt_ == TimeoutDoubt::kFirstAck && news.advanced && snd_una_ < recover_ && unsent) {
     doubt_ = TimeoutDoubt::kSecondAck;
   } else if (news.advanced || news.duplicate || news.delivered > 0) {
+    // Step 3a: two new segments are out beside the one that is to go now.
+    const bool right = doubt_ == TimeoutDoubt::kSecondAck && !news.advanced;
+    if (right) congestion_.set_window(std::max<std::uint32_t>(congestion_.window(), 3U * mss_));
     doubt_ = TimeoutDoubt::kNone;
   }
 }
