@@ -448,5 +448,105 @@ TEST(PathMtu, SmallestLinkOfAll_SmallestSegments) {
   EXPECT_EQ(sent[0].segment_size, 68 - 40 - 12);
 }
 
+// RFC 2883: a duplicate is told in the first block, once.
+Script sacked() {
+  Config config = plain();
+  config.offer_sack = true;
+  Script s(config, {.sack = true});
+  s.established();
+  return s;
+}
+
+TEST(DuplicateSack, KnownSegmentAgain_ToldOnce) {
+  Script s = sacked();
+  s.send(seg().len(100)).expect({ack(101).sack({})});
+  s.send(seg().seq(1).len(100)).expect({ack(101).sack({{1, 101}})});
+  s.send(seg().len(100)).expect({ack(201).sack({})});
+}
+
+TEST(DuplicateSack, PartKnown_ThatPartIsTold) {
+  Script s = sacked();
+  s.send(seg().len(100)).swallow();
+  s.send(seg().seq(51).len(100)).expect({ack(151).sack({{51, 101}})});
+}
+
+TEST(DuplicateSack, BeyondAGapAgain_ToldBeforeTheBlockThatHoldsIt) {
+  Script s = sacked();
+  s.send(seg().seq(101).len(100)).expect({ack(1).sack({{101, 201}})});
+  s.send(seg().seq(301).len(100)).expect({ack(1).sack({{301, 401}, {101, 201}})});
+  s.send(seg().seq(151).len(50)).expect({ack(1).sack({{151, 201}, {101, 201}, {301, 401}})});
+}
+
+TEST(DuplicateSack, DataWaitsToGo_ToldWithTheNextBareAck) {
+  Script s = sacked();
+  s.send(seg().len(100)).swallow();
+  s.write("x");
+  s.send(seg().seq(1).len(100)).expect({seg().len(1).sack({})});
+  s.send(seg().len(100)).expect({ack(201).sack({{1, 101}})});
+}
+
+TEST(DuplicateSack, PeerDidNotPermit_NotTold) {
+  Script s;
+  s.established();
+  s.send(seg().len(100)).swallow();
+  s.send(seg().seq(1).len(100)).expect({ack(101).sack({})});
+}
+
+// Two ends that each hold the other's timestamps for old would answer one another for ever.
+TEST(Paws, OlderAcksInALoop_AnsweredTenTimesASecond) {
+  Config config = plain();
+  config.offer_timestamps = true;
+  Script s(config, {.stamps = true});
+  s.established();
+  std::size_t answers = 0;
+  for (int i = 0; i < 100; ++i) {
+    s.send(seg().stamps(6000, 0));
+    answers += s.take().size();
+  }
+  EXPECT_EQ(answers, 10U);
+  s.send(seg().data("old").stamps(6000, 0)).expect({ack(1)});
+}
+
+// RFC 6191 section 2: where the new connection has timestamps and the old one had none, what
+// remains of the old cannot harm it.
+TEST(Reuse, TimeWait_OldWithoutTimestampsAndSynWith_Yields) {
+  Config config = plain();
+  config.offer_timestamps = true;
+  Script s(config);
+  s.time_wait();
+  Segment syn;
+  syn.header.flags.bits = wire::TcpFlags::kSyn;
+  syn.header.seq = wire::SeqNum(4000);  // before the old connection
+  EXPECT_FALSE(s.endpoint().yields_to(syn));
+  syn.header.options.timestamps.emplace();
+  EXPECT_TRUE(s.endpoint().yields_to(syn));
+  Script off;
+  off.time_wait();
+  EXPECT_FALSE(off.endpoint().yields_to(syn)) << "the new one would have none either";
+}
+
+// RFC 5927 section 4: before the connection is synchronized a hard error may end it.
+TEST(PassiveOpen, SynReceived_HardIcmpError_Unreachable) {
+  Script s;
+  s.syn().expect({seg().flags("SA")});
+  s.endpoint().icmp_error(true, s.now());
+  s.quiet().state(State::kClosed).reason(EndReason::kUnreachable);
+}
+
+TEST(PassiveOpen, Held_HardIcmpError_Ignored) {
+  Script s;
+  s.syn(true).quiet();
+  s.endpoint().icmp_error(true, s.now());
+  s.quiet().state(State::kSynReceived);
+}
+
+// RFC 9293 MUST-15: 536 where the peer says nothing, and 1220 on IPv6.
+TEST(Options, PeerWithoutMss_DefaultOfTheIpVersion) {
+  Config config = plain();
+  config.default_mss = kDefaultMssV6;
+  Script s(config, {.mss = std::nullopt});
+  s.established().write(2000).expect({seg().len(1220), seg().len(780)});
+}
+
 }  // namespace
 }  // namespace vtl::endpoint::script

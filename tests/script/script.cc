@@ -198,8 +198,9 @@ Segment Script::build(const Seg& want, std::string& data) {
     }
   }
   if (want.sack_) {
+    const wire::SeqNum ours = our_iss_.value_or(wire::SeqNum(0));
     for (const auto& [left, right] : *want.sack_) {
-      h.options.sack[h.options.sack_count++] = {our_iss_ + left, our_iss_ + right};
+      h.options.sack[h.options.sack_count++] = {ours + left, ours + right};
     }
   }
   out.payload = Bytes(reinterpret_cast<const std::uint8_t*>(data.data()), data.size());

@@ -44,9 +44,8 @@
 
 namespace vtl::endpoint {
 
-inline constexpr std::uint16_t kDefaultMss = 536;  // RFC 9293 section 3.7.1, MUST-15
-inline constexpr std::uint16_t kMinMss = 48;       // a smaller one is an attack, not a link
-inline constexpr std::uint16_t kMinPathMss = 28;   // RFC 791 section 3.2: a link takes 68 octets
+inline constexpr std::uint16_t kMinMss = 48;      // a smaller one is an attack, not a link
+inline constexpr std::uint16_t kMinPathMss = 28;  // RFC 791 section 3.2: a link takes 68 octets
 inline constexpr std::uint16_t kTimestampsOctets = 12;  // RFC 7323 appendix A
 inline constexpr std::uint8_t kMaxWindowScale = 14;     // RFC 7323 section 2.3
 inline constexpr int kDuplicateAckThreshold = 3;        // RFC 5681 section 3.2
@@ -213,6 +212,11 @@ class Connection {
   void schedule_ack(const Segment& segment, Time now) noexcept;
   void challenge(Time now) noexcept;
 
+  // What is told of it (report.cc)
+  void note_duplicate(wire::SeqNum seq, std::uint32_t length) noexcept;
+  void note_gap(wire::SeqNum seq) noexcept;
+  void add_sack_blocks(wire::TcpOptions& options) const noexcept;
+
   // Explicit congestion notification (ecn.cc)
   [[nodiscard]] std::uint8_t ecn_syn_bits() const noexcept;
   void learn_ecn(wire::TcpFlags syn) noexcept;
@@ -271,9 +275,6 @@ class Connection {
   [[nodiscard]] wire::TcpFields header_for(const Plan& plan, const WindowOffer& offer,
                                            Time now) const;
   void add_syn_options(wire::TcpOptions& options) const noexcept;
-  void add_sack_blocks(wire::TcpOptions& options) const noexcept;
-  [[nodiscard]] std::optional<ReceiveBuffer::Range> range_of(wire::SeqNum seq) const noexcept;
-  void remember_gap(wire::SeqNum seq) noexcept;
   [[nodiscard]] WindowOffer offer_window(bool syn) const noexcept;
   [[nodiscard]] std::size_t receive_room() const noexcept;
   [[nodiscard]] wire::SeqNum acceptable_seq() const noexcept;
@@ -350,17 +351,16 @@ class Connection {
   wire::SeqNum iss_, snd_una_, snd_nxt_, snd_max_, snd_wl1_, snd_wl2_;
   std::uint32_t snd_wnd_ = 0;
   std::uint32_t max_snd_wnd_ = 0;
-  bool fin_queued_ = false;
-  bool fin_acked_ = false;
   ByteQueue to_send_;  // from data_base()
 
   // Receive sequence variables
   wire::SeqNum irs_, rcv_nxt_, rcv_adv_, last_ack_sent_;
   std::uint16_t peer_segment_ = kDefaultMss;  // the largest the peer sent
   bool fin_received_ = false;
-  // Where segments that came out of order began, the latest first: one of each range at most.
-  std::array<wire::SeqNum, wire::TcpOptions::kMaxSackBlocks> gap_seqs_{};
-  std::uint8_t gap_seq_count_ = 0;
+  bool fin_queued_ = false;
+  bool fin_acked_ = false;
+  std::array<wire::SeqNum, 4> recent_gaps_;  // segments out of order, the latest first
+  wire::SackBlock duplicate_;                // came twice and is not yet told; empty: none
   std::optional<wire::SeqNum> pending_fin_;  // a FIN beyond a gap
   ReceiveBuffer received_;
 
@@ -417,6 +417,7 @@ class Connection {
   // Deadlines
   Timer timer_ = Timer::kOff;
   std::uint8_t persist_backoff_ = 0;
+  bool reset_due_ = false;
   bool probe_due_ = false;
   bool override_due_ = false;  // send less than silly-window avoidance likes
   bool shrunk_ = false;        // the peer closed its window over outstanding data
@@ -432,10 +433,8 @@ class Connection {
   Time sent_at_{};      // when data last left
 
   // Resets
-  bool reset_due_ = false;
   wire::SeqNum reset_seq_;
   std::optional<wire::SeqNum> bad_ack_;  // answer it with a reset
-  bool reset_acks_ = true;               // the reset carries ACK
 
   EndpointStats stats_;
 };

@@ -66,9 +66,14 @@ enum class Ecn : std::uint8_t {
   kRequest  ///< asked for in our SYN, too
 };
 
+/// RFC 9293 section 3.7.1, MUST-15: what a peer takes that offers no MSS.
+inline constexpr std::uint16_t kDefaultMss = 536;
+inline constexpr std::uint16_t kDefaultMssV6 = 1220;
+
 struct Config {
-  std::uint16_t mss = 1460;       ///< offered in our SYN; from the interface's MTU
-  std::uint8_t window_scale = 7;  ///< offered; 0..14
+  std::uint16_t mss = 1460;                 ///< offered in our SYN; from the interface's MTU
+  std::uint16_t default_mss = kDefaultMss;  ///< of a peer that offers none; kDefaultMssV6 on IPv6
+  std::uint8_t window_scale = 7;            ///< offered; 0..14
   bool offer_window_scale = true;
   bool offer_timestamps = true;
   bool offer_sack = true;  ///< RFC 2018, both ways; with it RACK-TLP (RFC 8985) finds what is lost
@@ -235,7 +240,8 @@ class Endpoint {
   void shutdown(Time now);
   /// RST at the next dispatch(), then closed. Buffers are freed now.
   void abort(Time now);
-  /// An ICMP error for this connection: hard ones end it in SYN-SENT only (RFC 5927 section 4).
+  /// An ICMP error for this connection: hard ones end it before it is synchronized
+  /// only (RFC 5927 section 4).
   void icmp_error(bool hard, Time now);
   /// `seq` is of a segment that was sent and not acknowledged: how a genuine ICMP error is told
   /// from a forged one (RFC 5927 section 4.1).

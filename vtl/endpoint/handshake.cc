@@ -24,6 +24,7 @@ std::uint32_t spread(std::uint32_t seed) {
 
 Config sane(Config config) {
   config.mss = std::max(config.mss, kMinMss);
+  config.default_mss = std::max(config.default_mss, kMinMss);
   config.window_scale = std::min(config.window_scale, kMaxWindowScale);
   config.receive_buffer = std::clamp<std::size_t>(config.receive_buffer, 1, kMaxReceiveBuffer);
   config.receive_buffer_initial =
@@ -45,7 +46,7 @@ Connection::Connection(const SharedConfig& config, const Endpoint::Identity& ide
       remote_(identity.remote),
       offered_mss_(config->mss),
       path_mss_(UINT16_MAX),
-      mss_(std::min(kDefaultMss, config->mss)),
+      mss_(std::min(config->default_mss, config->mss)),
       iss_(iss),
       snd_una_(iss),
       snd_nxt_(iss),
@@ -98,7 +99,7 @@ bool Connection::in_flight(wire::SeqNum seq) const noexcept {
 }
 
 void Connection::icmp_error(bool hard, Time /*now*/) {
-  if (state_ == State::kSynSent && hard) {
+  if (hard && !held_ && (state_ == State::kSynSent || state_ == State::kSynReceived)) {
     end(EndReason::kUnreachable);
   } else {
     soft_error_ = true;
@@ -146,7 +147,8 @@ wire::TcpOptions Connection::peer_options() const noexcept {
 
 // RFC 9293 section 3.7.1: what both ends and the path take, less the options of every segment.
 void Connection::set_mss() noexcept {
-  std::uint16_t mss = std::max(std::min(peer_mss_.value_or(kDefaultMss), config().mss), kMinMss);
+  std::uint16_t mss =
+      std::max(std::min(peer_mss_.value_or(config().default_mss), config().mss), kMinMss);
   mss = std::min(mss, std::max(path_mss_, kMinPathMss));
   if (timestamps_) mss = static_cast<std::uint16_t>(mss - kTimestampsOctets);
   mss_ = mss;

@@ -31,7 +31,7 @@ std::size_t ReceiveBuffer::insert(std::size_t offset, Bytes bytes) {
     auto reached = ranges_.begin();
     for (; reached != ranges_.end() && reached->begin <= end_; ++reached) {
       end_ = std::max(end_, reached->end);
-      out_of_order_ -= static_cast<std::size_t>(reached->end - reached->begin);
+      out_of_order_ -= static_cast<std::uint32_t>(reached->end - reached->begin);
     }
     ranges_.erase(ranges_.begin(), reached);
     if (ranges_.empty() && ranges_.capacity() > 0) std::vector<Stored>().swap(ranges_);
@@ -51,8 +51,15 @@ ReceiveBuffer::Range ReceiveBuffer::range(std::size_t i) const noexcept {
           static_cast<std::size_t>(ranges_[i].end - end_)};
 }
 
+std::size_t ReceiveBuffer::range_after(std::size_t offset) const noexcept {
+  const auto at = std::upper_bound(ranges_.begin(), ranges_.end(), end_ + offset,
+                                   [](std::uint64_t p, const Stored& r) { return p < r.end; });
+  return static_cast<std::size_t>(at - ranges_.begin());
+}
+
 std::size_t ReceiveBuffer::memory() const noexcept {
-  return held_ * ChunkPool::kChunk + heap_of(chunks_) + ranges_.capacity() * sizeof(Stored);
+  return std::size_t{held_} * ChunkPool::kChunk + heap_of(chunks_) +
+         ranges_.capacity() * sizeof(Stored);
 }
 
 void ReceiveBuffer::clear() noexcept {
@@ -112,7 +119,8 @@ void ReceiveBuffer::remember(std::uint64_t begin, std::uint64_t end) {
     end = std::max(end, last->end);
     ++last;
   }
-  for (auto it = first; it != last; ++it) out_of_order_ -= it->end - it->begin;
+  for (auto it = first; it != last; ++it)
+    out_of_order_ -= static_cast<std::uint32_t>(it->end - it->begin);
   if (first != last) {
     *first = {begin, end};
     ranges_.erase(first + 1, last);
@@ -126,19 +134,19 @@ void ReceiveBuffer::remember(std::uint64_t begin, std::uint64_t end) {
     forget_farthest();
     ranges_.insert(ranges_.begin() + at, {begin, end});
   }
-  out_of_order_ += static_cast<std::size_t>(end - begin);
+  out_of_order_ += static_cast<std::uint32_t>(end - begin);
 }
 
 // The chunks that nothing readable lies in, against what their octets are worth.
 bool ReceiveBuffer::too_sparse() const noexcept {
   const std::size_t readable_chunks =
       begin_ == end_ ? 0 : chunk_of(end_ - 1) - chunk_of(begin_) + 1;
-  const std::size_t allowed = kSparseChunks + kSparseFactor * out_of_order_ / ChunkPool::kChunk;
+  const std::size_t allowed = kSparseChunks + kSparseFactor * out_of_order() / ChunkPool::kChunk;
   return held_ - readable_chunks > allowed && !ranges_.empty();
 }
 
 void ReceiveBuffer::forget_farthest() noexcept {
-  out_of_order_ -= static_cast<std::size_t>(ranges_.back().end - ranges_.back().begin);
+  out_of_order_ -= static_cast<std::uint32_t>(ranges_.back().end - ranges_.back().begin);
   ranges_.pop_back();
   ++forgotten_;
   trim();

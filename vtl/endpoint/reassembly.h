@@ -66,6 +66,8 @@ class ReceiveBuffer {
   [[nodiscard]] std::size_t range_count() const noexcept { return ranges_.size(); }
   /// Range `i` in order of position; i < range_count().
   [[nodiscard]] Range range(std::size_t i) const noexcept;
+  /// The first range that ends behind `offset` octets after the readable part, or range_count().
+  [[nodiscard]] std::size_t range_after(std::size_t offset) const noexcept;
   /// Octets in the ranges.
   [[nodiscard]] std::size_t out_of_order() const noexcept { return out_of_order_; }
   /// Ranges that were given up at a bound, wholly or in part, since the beginning.
@@ -99,8 +101,8 @@ class ReceiveBuffer {
   std::uint64_t base_ = 0;   // position of the first octet of chunks_[0]; a multiple of kChunk
   std::uint64_t begin_ = 0;  // position of the first readable octet
   std::uint64_t end_ = 0;    // one past the last
-  std::size_t held_ = 0;     // chunks that exist
-  std::size_t out_of_order_ = 0;
+  std::uint32_t held_ = 0;   // chunks that exist
+  std::uint32_t out_of_order_ = 0;
   std::uint32_t forgotten_ = 0;
 };
 

@@ -45,7 +45,11 @@ void Connection::process_synchronized(const Segment& segment, Time now) {
   const wire::TcpFields& in = segment.header;
   if (paws_rejects(segment, now)) {
     ++stats_.paws_drops;
-    ack_now();
+    if (sequence_length(segment) > 0) {
+      ack_now();
+    } else {
+      challenge(now);  // without text it could be one half of a loop
+    }
     return;
   }
   if (!in_receive_window(in.seq, sequence_length(segment))) {
@@ -96,6 +100,7 @@ void Connection::process_unacceptable(const Segment& segment, Time now) {
   const bool old = in.seq + sequence_length(segment) <= rcv_nxt_;
   if (old) {
     ++stats_.duplicates;
+    note_duplicate(in.seq, static_cast<std::uint32_t>(segment.payload.size()));
   } else {
     ++stats_.out_of_window;
   }
@@ -261,6 +266,7 @@ void Connection::process_text(const Segment& segment, Time now) {
 std::size_t Connection::process_payload(const Segment& segment, Time now) {
   const wire::SeqNum seq = segment.header.seq;
   Bytes text = segment.payload;
+  note_duplicate(seq, static_cast<std::uint32_t>(text.size()));
   const std::int32_t known = rcv_nxt_ - seq;
   if (known > 0) {
     text = text.subspan(std::min<std::size_t>(text.size(), static_cast<std::size_t>(known)));
@@ -285,7 +291,7 @@ std::size_t Connection::process_payload(const Segment& segment, Time now) {
   stats_.pieces_forgotten = received_.forgotten();
   if (offset > 0) {
     ++stats_.out_of_order;
-    if (sack_) remember_gap(begin);
+    note_gap(begin);
     // Its parts, had they come one by one, would each have caused a duplicate acknowledgement; a
     // peer without SACK counts on three for its fast retransmit.
     extra_acks_ = sack_ ? std::uint8_t{1}

@@ -117,6 +117,7 @@ bool Connection::transmit(const Plan& plan, Time now, Emit emit) {
     last_ack_sent_ = header.ack;
     rcv_adv_ = max(rcv_adv_, offer.right);
     if (plan.reason == Reason::kAck && extra_acks_ > 0) --extra_acks_;
+    if (plan.length == 0) duplicate_ = {};
     ack_due_ = AckDue::kNo;
     ack_at_ = kNever;
   }
@@ -240,56 +241,6 @@ wire::TcpFields Connection::header_for(const Plan& plan, const WindowOffer& offe
   }
   if (sack_ && plan.length == 0 && synchronized()) add_sack_blocks(header.options);
   return header;
-}
-
-// The range beyond a gap that holds `seq`; they are sorted by position.
-std::optional<ReceiveBuffer::Range> Connection::range_of(wire::SeqNum seq) const noexcept {
-  if (seq < rcv_nxt_) return std::nullopt;
-  const auto offset = static_cast<std::size_t>(seq - rcv_nxt_);
-  std::size_t low = 0, high = received_.range_count();
-  while (low < high) {
-    const std::size_t middle = (low + high) / 2;
-    if (received_.range(middle).end <= offset) {
-      low = middle + 1;
-    } else {
-      high = middle;
-    }
-  }
-  if (low == received_.range_count() || received_.range(low).begin > offset) return std::nullopt;
-  return received_.range(low);
-}
-
-// A segment that began at `seq` was stored beyond a gap.
-void Connection::remember_gap(wire::SeqNum seq) noexcept {
-  const auto range = range_of(seq);
-  std::array<wire::SeqNum, wire::TcpOptions::kMaxSackBlocks> kept{seq};
-  std::uint8_t count = 1;
-  for (std::size_t i = 0; i < gap_seq_count_ && count < kept.size(); ++i) {
-    const auto other = range_of(gap_seqs_[i]);
-    if (other && (!range || other->begin != range->begin)) kept[count++] = gap_seqs_[i];
-  }
-  gap_seqs_ = kept;
-  gap_seq_count_ = count;
-}
-
-// RFC 2018 section 4: the block of the segment that came last, then those told most recently, for
-// the acknowledgements that told them may be lost, then the others from the front on. Only segments
-// without payload carry them: the others have no room to spare.
-void Connection::add_sack_blocks(wire::TcpOptions& options) const noexcept {
-  const std::size_t most = timestamps_ ? 3 : wire::TcpOptions::kMaxSackBlocks;
-  const auto add = [&](ReceiveBuffer::Range range) {
-    const wire::SackBlock block{rcv_nxt_ + static_cast<std::uint32_t>(range.begin),
-                                rcv_nxt_ + static_cast<std::uint32_t>(range.end)};
-    const auto told = options.sack.begin() + options.sack_count;
-    if (options.sack_count >= most || std::find(options.sack.begin(), told, block) != told) return;
-    options.sack[options.sack_count++] = block;
-  };
-  for (std::size_t i = 0; i < gap_seq_count_; ++i) {
-    if (const auto range = range_of(gap_seqs_[i])) add(*range);
-  }
-  for (std::size_t i = 0; i < received_.range_count() && options.sack_count < most; ++i) {
-    add(received_.range(i));
-  }
 }
 
 void Connection::add_syn_options(wire::TcpOptions& options) const noexcept {

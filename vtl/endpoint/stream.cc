@@ -111,6 +111,8 @@ bool Connection::yields_to(const Segment& syn) const noexcept {
   if (timestamps_ && in.options.timestamps) {
     const auto newer = static_cast<std::int32_t>(in.options.timestamps->value - ts_recent_);
     if (newer != 0) return newer > 0;
+  } else if (!timestamps_ && in.options.timestamps && config().offer_timestamps) {
+    return true;  // PAWS guards the new one
   }
   return in.seq > rcv_nxt_;
 }

@@ -23,6 +23,7 @@ endpoint::Config played_config(const PlayedEnd& end, const wire::FlowKey& key) {
   const std::size_t mtu = std::clamp<std::size_t>(end.mtu, kMinMtu, 65535);
   config.mss = static_cast<std::uint16_t>(
       mtu - (key.source.address.is_v6() ? kIpv6TcpHeaders : kIpv4TcpHeaders));
+  if (key.source.address.is_v6()) config.default_mss = endpoint::kDefaultMssV6;
   config.window_scale = window_scale_for(end.buffer);
   config.receive_buffer = end.buffer;
   config.send_buffer = end.buffer;
