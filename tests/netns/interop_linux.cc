@@ -282,12 +282,12 @@ class InteropLinux : public ::testing::TestWithParam<Row> {
       return (ours_->inbound().*what).value() + (ours_->outbound().*what).value();
     };
     using C = service::ImpairCounters;
-    if (line.loss != 0.001) EXPECT_EQ(both(&C::lost) > 0, line.loss > 0);
+    EXPECT_TRUE((both(&C::lost) > 0) == (line.loss > 0) || line.loss == 0.001);  // too few to tell
     EXPECT_EQ(both(&C::reordered) > 0, line.reorder > 0);
     EXPECT_EQ(both(&C::duplicated) > 0, line.duplicate > 0);
     EXPECT_EQ(both(&C::corrupted) > 0, line.corrupt > 0);
     EXPECT_EQ(both(&C::bound), 0U);
-    if (line.corrupt == 0) EXPECT_EQ(ours_->damaged(), 0U);
+    EXPECT_TRUE(line.corrupt > 0 || ours_->damaged() == 0);
   }
 
   [[nodiscard]] Time now() const { return clock_.now(); }
