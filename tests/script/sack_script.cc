@@ -466,5 +466,65 @@ TEST(Needless, ReportOfDuplicatesLongAfter_ChangesNothing) {
   EXPECT_EQ(s.endpoint().stats().needless_recoveries, 0U);
 }
 
+// RFC 2883, as a receiver
+
+TEST(DuplicateReport, OldSegment_ItsOctetsInTheFirstBlock) {
+  SackStory s;
+  s.established().send(seg().len(1000)).swallow();
+  s.send(seg().seq(1).len(500)).expect({seg().ack(1001).len(0).sack({{1, 501}})});
+  s.send(seg().seq(1001).len(100)).swallow();
+  s.send(seg().seq(1).len(0)).swallow();
+  EXPECT_EQ(s.endpoint().readable(), 1100U);
+}
+
+TEST(DuplicateReport, ToldOnce) {
+  SackStory s;
+  s.established().send(seg().len(1000)).swallow();
+  s.send(seg().seq(1).len(500)).expect({seg().ack(1001).sack({{1, 501}})});
+  s.send(seg().seq(2001).len(500)).expect({seg().ack(1001).sack({{2001, 2501}})});
+}
+
+TEST(DuplicateReport, HalfOfTheSegmentIsOld_ThatHalf) {
+  SackStory s;
+  s.established().send(seg().len(1000)).swallow();
+  s.send(seg().seq(501).len(1000)).expect({seg().ack(1501).sack({{501, 1001}})});
+}
+
+TEST(DuplicateReport, SegmentBeyondTheGapComesAgain_InsideTheSecondBlock) {
+  SackStory s;
+  s.established();
+  s.send(seg().seq(1001).len(1000)).expect({seg().ack(1).sack({{1001, 2001}})});
+  s.send(seg().seq(1501).len(300)).expect({seg().ack(1).sack({{1501, 1801}, {1001, 2001}})});
+}
+
+TEST(DuplicateReport, SegmentOverlapsTwoBlocks_TheFirstOverlap) {
+  SackStory s;
+  s.established();
+  s.send(seg().seq(1001).len(500)).swallow();
+  s.send(seg().seq(2001).len(500)).swallow();
+  s.send(seg().seq(1201).len(1000)).expect({seg().ack(1).sack({{1201, 1501}, {1001, 2501}})});
+}
+
+TEST(DuplicateReport, DataWaitsToGo_TheReportComesWithout) {
+  SackStory s;
+  s.established().send(seg().len(1000)).swallow();
+  s.write(20 * kMss).swallow();
+  s.write(100).send(seg().seq(1).len(500)).expect({seg().ack(1001).len(0).sack({{1, 501}})});
+}
+
+TEST(DuplicateReport, WithTimestamps_ThreeBlocksWithIt) {
+  StampedStory s;
+  s.established();
+  for (const std::uint32_t at : {1001U, 3001U, 5001U, 7001U}) s.send(seg().seq(at).len(500)).swallow();
+  s.send(seg().seq(3001).len(500))
+      .expect({seg().ack(1).sack({{3001, 3501}, {3001, 3501}, {7001, 7501}})});
+}
+
+TEST(DuplicateReport, NotNegotiated_None) {
+  Script s(with_sack(), {.sack = false});
+  s.established().send(seg().len(1000)).swallow();
+  s.send(seg().seq(1).len(500)).expect({seg().ack(1001).sack({})});
+}
+
 }  // namespace
 }  // namespace vtl::endpoint::script
