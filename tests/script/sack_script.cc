@@ -515,7 +515,8 @@ TEST(DuplicateReport, DataWaitsToGo_TheReportComesWithout) {
 TEST(DuplicateReport, WithTimestamps_ThreeBlocksWithIt) {
   StampedStory s;
   s.established();
-  for (const std::uint32_t at : {1001U, 3001U, 5001U, 7001U}) s.send(seg().seq(at).len(500)).swallow();
+  for (const std::uint32_t at : {1001U, 3001U, 5001U, 7001U})
+    s.send(seg().seq(at).len(500)).swallow();
   s.send(seg().seq(3001).len(500))
       .expect({seg().ack(1).sack({{3001, 3501}, {3001, 3501}, {7001, 7501}})});
 }
