@@ -112,6 +112,25 @@ TEST(Timeout, AckAfterRetransmissionWithTimestamps_Measured) {
   EXPECT_NEAR(milliseconds(s.endpoint().smoothed_rtt()), 50.0 / 8, 1);
 }
 
+// RFC 7323 section 4.3: a receiver that had the data echoes what came last in order, which may be
+// as old as our timeouts are long.
+TEST(Timeout, DataArrivedButItsAckWasLost_NotMeasured) {
+  Config config = plain();
+  config.offer_timestamps = true;
+  Script s(config, {.stamps = true});
+  s.established().write(1000);
+  const auto first = s.take();
+  ASSERT_EQ(first.size(), 1U);
+  const std::uint32_t echo = first[0].header.options.timestamps->value;
+  for (int i = 0; i < 4; ++i) {
+    s.until_sent(100'000);
+    s.swallow();
+  }
+  const Duration before = s.endpoint().smoothed_rtt();
+  s.after(1).send(seg().ack(1001).stamps(9000, echo)).swallow();
+  EXPECT_EQ(s.endpoint().smoothed_rtt(), before);
+}
+
 TEST(Timeout, SynWasLost_OneSegmentAtFirst) {
   Script s;
   s.connect().expect({seg().flags("S")});

@@ -22,13 +22,12 @@ AckNews Connection::take_acknowledgement(const Segment& segment, Time now) {
     news.older_echo = static_cast<std::int32_t>(stamps->echo - undo_->stamp) < 0;
   }
   const auto newly = [&](const Scoreboard::Run& run) {
-    if (sack_) {
-      const bool older =
-          echoes && static_cast<std::int32_t>(stamps->echo - timestamp(run.sent_at)) < 0;
-      rack_.delivered(run, older, rtt_.minimum(), now);
-    }
+    const bool older =
+        echoes && static_cast<std::int32_t>(stamps->echo - timestamp(run.sent_at)) < 0;
+    if (sack_) rack_.delivered(run, older, rtt_.minimum(), now);
     if (run.again) {
       news.again = true;
+      news.echo_before_again = news.echo_before_again || older;
     } else if (run.begin < recover_) {
       news.original = true;
     }

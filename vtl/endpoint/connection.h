@@ -95,14 +95,15 @@ enum class TimeoutDoubt : std::uint8_t {
 /// What one acceptable acknowledgement told.
 struct AckNews {
   wire::SeqNum ack;
-  std::uint32_t delivered = 0;   ///< octets, for the first time, SACK blocks included
-  bool advanced = false;         ///< SND.UNA moved
-  bool duplicate = false;        ///< RFC 5681 section 2
-  bool sacked = false;           ///< it has a block beyond the acknowledgement
-  bool again = false;            ///< something that was sent more than once was delivered
-  bool original = false;         ///< something from before the recovery that was sent only once
-  bool older_echo = false;       ///< its timestamp echoes one from before the first retransmission
-  std::uint32_t duplicates = 0;  ///< octets that it says came twice (RFC 2883)
+  std::uint32_t delivered = 0;  ///< octets, for the first time, SACK blocks included
+  bool advanced = false;        ///< SND.UNA moved
+  bool duplicate = false;       ///< RFC 5681 section 2
+  bool sacked = false;          ///< it has a block beyond the acknowledgement
+  bool again = false;           ///< something that was sent more than once was delivered
+  bool original = false;        ///< something from before the recovery that was sent only once
+  bool older_echo = false;      ///< its timestamp echoes one from before the first retransmission
+  bool echo_before_again = false;  ///< or from before the last time that what it covers was sent
+  std::uint32_t duplicates = 0;    ///< octets that it says came twice (RFC 2883)
   wire::SeqNum duplicates_end;
 };
 
@@ -203,9 +204,9 @@ class Connection {
   void update_timestamp(const Segment& segment, Time now) noexcept;
   void process_reset(const Segment& segment, Time now);
   [[nodiscard]] bool process_ack(const Segment& segment, Time now);
-  void process_new_ack(const Segment& segment, Time now);
+  void process_new_ack(const Segment& segment, const AckNews& news, Time now);
   void update_send_window(const Segment& segment, Time now);
-  void measure_rtt(const Segment& segment, Time now) noexcept;
+  void measure_rtt(const Segment& segment, const AckNews& news, Time now) noexcept;
   void process_text(const Segment& segment, Time now);
   std::size_t process_payload(const Segment& segment, Time now);
   void receive_fin(Time now);

@@ -172,7 +172,7 @@ bool Connection::process_ack(const Segment& segment, Time now) {
   }
   AckNews news = take_acknowledgement(segment, now);
   news.duplicate = same;  // RFC 5681 section 2
-  if (news.advanced) process_new_ack(segment, now);
+  if (news.advanced) process_new_ack(segment, news, now);
   if (state_ != State::kClosed) on_acknowledgement(news, now);
   return state_ != State::kClosed;
 }
@@ -198,7 +198,7 @@ void Connection::update_send_window(const Segment& segment, Time now) {
   }
 }
 
-void Connection::process_new_ack(const Segment& segment, Time now) {
+void Connection::process_new_ack(const Segment& segment, const AckNews& news, Time now) {
   const wire::SeqNum ack = segment.header.ack;
   const auto acked = static_cast<std::uint32_t>(ack - snd_una_);
   if (fin_queued_ && !fin_acked_ && ack > data_end()) fin_acked_ = true;
@@ -208,7 +208,7 @@ void Connection::process_new_ack(const Segment& segment, Time now) {
   cwr_end_ = max(cwr_end_, ack);  // never so far behind that it seems ahead
   snd_nxt_ = max(snd_nxt_, ack);
   note_arrived(acked);
-  measure_rtt(segment, now);
+  measure_rtt(segment, news, now);
   progress_at_ = now;
   persist_backoff_ = 0;
   timed_out_once_ = false;
@@ -222,7 +222,10 @@ void Connection::process_new_ack(const Segment& segment, Time now) {
   }
 }
 
-void Connection::measure_rtt(const Segment& segment, Time now) noexcept {
+// An echo from before the last repetition may be of a receiver that had the data and whose
+// acknowledgement was lost: it echoes what arrived last in order, however long ago, and the time
+// would be that of our own timeouts. That is as ambiguous as no timestamps are.
+void Connection::measure_rtt(const Segment& segment, const AckNews& news, Time now) noexcept {
   if (timed_end_) {
     if (segment.header.ack < *timed_end_) return;
     rtt_.sample(now - timed_at_);
@@ -232,6 +235,7 @@ void Connection::measure_rtt(const Segment& segment, Time now) noexcept {
   }
   const auto& stamps = segment.header.options.timestamps;
   if (!ambiguous_ || !timestamps_ || !stamps || stamps->echo == 0) return;
+  if (news.echo_before_again) return;
   const std::uint32_t elapsed = timestamp(now) - stamps->echo;
   if (elapsed >= static_cast<std::uint32_t>(config().user_timeout / 1ms)) return;  // not ours
   rtt_.sample(std::max<std::uint32_t>(elapsed, 1) * 1ms);
