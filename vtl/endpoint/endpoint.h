@@ -8,8 +8,9 @@
 // pass; one emitted segment may be a super-frame too, to be cut at `segment_size`.
 //
 // The files, by concern: handshake; receive, reassembly, report (what is told by SACK); send;
-// acknowledgement, scoreboard, rack, tail_probe, recovery, prr, undo (losses); congestion, ecn, rtt,
-// path_mtu, timers; stream, autotune. State is one enum with one set_state(); see connection.h.
+// acknowledgement, scoreboard, rack, tail_probe, recovery, prr, undo (losses); congestion, ecn,
+// rtt, path_mtu, timers; stream, autotune. State is one enum with one set_state(); see
+// connection.h.
 //
 // Thread rule: one thread.
 // Invariants: SND.UNA <= SND.NXT <= SND.MAX; nothing is sent beyond the peer's window save one
