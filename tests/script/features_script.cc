@@ -85,6 +85,14 @@ TEST(Ecn, SynAsksThenRepeatsWithout_TakenBack) {
   s.send(seg()).write("x").expect({seg().ect(false)});
 }
 
+// A SYN,ACK without ECN is out: no ECT may follow (section 6.1.1).
+TEST(Ecn, SynDoesNotAskThenAnOlderOneThatDoes_NothingIsMarked) {
+  Script s;
+  s.syn(false, "S").expect({seg().flags("SA")});
+  s.send(seg().seq(0).flags("SEC")).expect({seg().flags("SA")});
+  s.send(seg()).write("x").expect({seg().ect(false)});
+}
+
 TEST(Ecn, Requested_SynAsksAndSynAckAgrees) {
   Script s(ecn(Ecn::kRequest));
   s.connect().expect({seg().flags("SEC")});

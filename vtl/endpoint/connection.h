@@ -221,6 +221,7 @@ class Connection {
   // Explicit congestion notification (ecn.cc)
   [[nodiscard]] std::uint8_t ecn_syn_bits() const noexcept;
   void learn_ecn(wire::TcpFlags syn) noexcept;
+  void learn_repeated_ecn(wire::TcpFlags syn) noexcept;
   void receive_ecn(const Segment& segment) noexcept;
   void on_congestion_echo(wire::SeqNum ack, std::uint32_t flight) noexcept;
   void told_reduction(wire::SeqNum end) noexcept;

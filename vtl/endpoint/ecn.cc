@@ -19,7 +19,7 @@ std::uint8_t Connection::ecn_syn_bits() const noexcept {
   return asks ? static_cast<std::uint8_t>(TcpFlags::kEce | TcpFlags::kCwr) : std::uint8_t{0};
 }
 
-// Section 6.1.1. A repeated SYN that no longer asks takes it back.
+// Section 6.1.1.
 void Connection::learn_ecn(TcpFlags syn) noexcept {
   const bool asked = config().ecn == Ecn::kRequest && syn_timeouts_ == 0;
   if (syn.ack()) {
@@ -27,6 +27,13 @@ void Connection::learn_ecn(TcpFlags syn) noexcept {
   } else {
     ecn_ = (active_ ? asked : config().ecn != Ecn::kOff) && syn.ece() && syn.cwr();
   }
+}
+
+// A repeated SYN that no longer asks takes it back (section 6.1.1.1). One that asks after one that
+// did not, as when the network swaps the two, gains nothing: a SYN,ACK without ECN may be out
+// (section 6.1.1: then no ECT).
+void Connection::learn_repeated_ecn(TcpFlags syn) noexcept {
+  if (!syn.ece() || !syn.cwr()) ecn_ = false;
 }
 
 void Connection::told_reduction(wire::SeqNum end) noexcept {

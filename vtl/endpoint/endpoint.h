@@ -74,7 +74,7 @@ inline constexpr std::uint16_t kDefaultMssV6 = 1220;
 struct Config {
   std::uint16_t mss = 1460;                 ///< offered in our SYN; from the interface's MTU
   std::uint16_t default_mss = kDefaultMss;  ///< of a peer that offers none; kDefaultMssV6 on IPv6
-  std::uint8_t window_scale = 7;            ///< offered; 0..14
+  std::uint8_t window_scale = 7;            ///< offered; 0..14, less for a small receive buffer
   bool offer_window_scale = true;
   bool offer_timestamps = true;
   bool offer_sack = true;  ///< RFC 2018, both ways; with it RACK-TLP (RFC 8985) finds what is lost

@@ -29,6 +29,11 @@ Config sane(Config config) {
   config.receive_buffer = std::clamp<std::size_t>(config.receive_buffer, 1, kMaxReceiveBuffer);
   config.receive_buffer_initial =
       std::clamp<std::size_t>(config.receive_buffer_initial, 1, config.receive_buffer);
+  // The least window there is to offer must be a small part of the buffer, or none ever is.
+  while (config.window_scale > 0 &&
+         std::size_t{1} << config.window_scale > config.receive_buffer_initial / 4) {
+    --config.window_scale;
+  }
   config.send_buffer_initial = std::min(config.send_buffer_initial, config.send_buffer);
   config.max_super_frame = std::clamp<std::size_t>(config.max_super_frame, 1, 65535);
   return config;
@@ -166,7 +171,7 @@ void Connection::process_held(const Segment& segment, Time now) {
     if (in.seq != irs_) {
       learn_syn(segment, now);  // the peer gave up and begins anew
     } else {
-      learn_ecn(in.flags);
+      learn_repeated_ecn(in.flags);
     }
   }
 }

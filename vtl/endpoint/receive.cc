@@ -27,12 +27,14 @@ void Connection::process(const Segment& segment, Time now) {
     // it is an ordinary segment.
     if (!segment.header.flags.ack()) {
       ++stats_.duplicates;
-      learn_ecn(segment.header.flags);
+      learn_repeated_ecn(segment.header.flags);
       syn_due_ = true;
     } else {
       Segment rest = segment;
       rest.header.seq += 1;
       rest.header.flags.bits &= static_cast<std::uint8_t>(~wire::TcpFlags::kSyn);
+      // In the units of other segments: that of a SYN is not scaled (RFC 7323 section 2.2).
+      rest.header.window = static_cast<std::uint16_t>(rest.header.window >> send_scale_);
       process_synchronized(rest, now);
     }
   } else {
@@ -100,11 +102,16 @@ void Connection::process_unacceptable(const Segment& segment, Time now) {
   const bool old = in.seq + sequence_length(segment) <= rcv_nxt_;
   if (old) {
     ++stats_.duplicates;
-    note_duplicate(in.seq, static_cast<std::uint32_t>(segment.payload.size()));
+    // A SYN that is not ours to take is of another connection, and so is its text.
+    if (!in.flags.syn()) note_duplicate(in.seq, static_cast<std::uint32_t>(segment.payload.size()));
   } else {
     ++stats_.out_of_window;
   }
   if (state_ == State::kTimeWait && in.flags.fin() && old) enter_time_wait(now);
+  // The peer may have gone back to before the octet (or FIN) of a zero-window probe that we took.
+  // Its acknowledgement counts: when both ends have, neither would hear the other again.
+  const bool last_again = old && !in.flags.syn() && in.seq + sequence_length(segment) == rcv_nxt_;
+  if (last_again && in.flags.ack() && synchronized() && !process_ack(segment, now)) return;
   // Text is answered always: the peer must learn what we have. Without text it could be one half
   // of a loop of two ends that each think the other wrong.
   if (!segment.payload.empty() && !in.flags.syn()) {

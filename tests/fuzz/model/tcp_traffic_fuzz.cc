@@ -7,6 +7,7 @@
 #include <array>
 
 #include "fuzz.h"
+#include "tests/fuzz/input.h"
 #include "tests/unit/model/builder.h"
 #include "vtl/model/tcp_model.h"
 
@@ -16,33 +17,16 @@ using wire::SeqNum;
 
 namespace {
 
-class Input {
- public:
-  Input(const std::uint8_t* data, std::size_t size) : data_(data), size_(size) {}
-  [[nodiscard]] bool empty() const { return at_ >= size_; }
-  std::uint8_t octet() { return empty() ? std::uint8_t{0} : data_[at_++]; }
-  std::uint16_t word() {
-    const std::uint16_t high = octet();
-    return static_cast<std::uint16_t>(high << 8 | octet());
-  }
-  std::uint32_t any() {
-    const std::uint32_t high = word();
-    return high << 16 | word();
-  }
-  /// Small signed steps mostly, segments and windows, and now and then anything.
-  std::uint32_t delta() {
-    const std::uint8_t kind = octet();
-    if (kind < 128) return kind - 64U;
-    if (kind < 192) return (kind - 160U) * 1460U;
-    if (kind < 250) return (kind - 221U) * 0x10000U;
-    return any();
-  }
+using vtl::fuzz::Input;
 
- private:
-  const std::uint8_t* data_;
-  std::size_t size_;
-  std::size_t at_ = 0;
-};
+/// Small signed steps mostly, segments and windows, and now and then anything.
+std::uint32_t delta(Input& in) {
+  const std::uint8_t kind = in.octet();
+  if (kind < 128) return kind - 64U;
+  if (kind < 192) return (kind - 160U) * 1460U;
+  if (kind < 250) return (kind - 221U) * 0x10000U;
+  return in.any();
+}
 
 std::uint32_t beginning(Input& in, std::uint8_t how) {
   constexpr std::array<std::uint32_t, 3> kEdges{0, 0x80000000U, 0xfffffff0U};
@@ -95,9 +79,9 @@ class Traffic {
 
   wire::TcpFields segment(End from) {
     wire::TcpFields f;
-    f.seq = said_[index(from)] + in_.delta();
+    f.seq = said_[index(from)] + delta(in_);
     f.flags.bits = in_.octet();
-    f.ack = said_[index(other(from))] + in_.delta();
+    f.ack = said_[index(other(from))] + delta(in_);
     f.window = in_.word();
     const std::uint8_t options = in_.octet();
     if ((options & 1) != 0) f.options.mss = in_.word();

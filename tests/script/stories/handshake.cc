@@ -127,6 +127,17 @@ STORY(SimultaneousOpen, SynSent_Syn_SynAckThenEstablished) {
   s.write("x").expect({seg().seq(1).ack(1).data("x")});
 }
 
+ENDPOINT_STORY(SimultaneousOpen, SynAckWithScale_ItsWindowIsNotScaled,
+               "the kernel shifts the window of a SYN,ACK in SYN-RECEIVED") {
+  Config config = plain();
+  config.offer_window_scale = true;
+  Script s(config, {.scale = 7, .window = 100});
+  s.connect().expect({seg().flags("S").seq(0)});
+  s.send(seg().seq(0).flags("S").win(1000)).expect({seg().flags("SA")});
+  s.send(seg().seq(0).flags("SA").ack(1).win(1280)).quiet().state(State::kEstablished);
+  s.write(5000).expect({seg().seq(1).len(1280)});
+}
+
 STORY(SimultaneousOpen, SynReceived_PlainAck_Established) {
   Script s;
   s.connect().expect({seg().flags("S").seq(0)});

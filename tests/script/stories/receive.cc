@@ -331,6 +331,16 @@ ENDPOINT_STORY(Window, AckOnAProbeOfAClosedWindow_Counts,
   EXPECT_TRUE(s.endpoint().all_acknowledged());
 }
 
+// A peer that probed our window does not count its octet as sent. When it was taken all the same,
+// what the peer says is older than what we have; were its acknowledgements not heard, two ends that
+// both probed would never come together again.
+STORY(Window, ProbeThatWasTakenComesAgain_ItsAckCounts) {
+  Script s(plain(), {.window = 100});
+  s.established().write(200).expect_stream(1, 100);
+  s.send(seg().seq(1).len(1).ack(1)).expect({ack(2)});
+  s.send(seg().seq(1).len(1).ack(101)).expect_stream(101, 100);
+}
+
 ENDPOINT_STORY(Window, FinAtAClosedWindow_Taken,
                "of the size of the buffer; the kernel counts its overhead") {
   Config config = plain();

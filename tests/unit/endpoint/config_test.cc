@@ -11,11 +11,20 @@ TEST(SharedConfig, IsBroughtWithinItsRanges) {
   Config config;
   config.mss = 1;
   config.window_scale = 30;
+  EXPECT_EQ(SharedConfig(config)->mss, kMinMss);
+  EXPECT_EQ(SharedConfig(config)->window_scale, kMaxWindowScale);
   config.receive_buffer = 0;
-  const SharedConfig shared = config;
-  EXPECT_EQ(shared->mss, kMinMss);
-  EXPECT_EQ(shared->window_scale, kMaxWindowScale);
-  EXPECT_EQ(shared->receive_buffer, 1U);
+  EXPECT_EQ(SharedConfig(config)->receive_buffer, 1U);
+}
+
+// A window that is less than one unit is none: the peer could never send.
+TEST(SharedConfig, ScaleOfASmallBuffer_ItsUnitIsASmallPart) {
+  Config config;
+  config.window_scale = 14;
+  config.receive_buffer = 4000;
+  EXPECT_EQ(SharedConfig(config)->window_scale, 9);
+  config.receive_buffer_initial = 62;
+  EXPECT_EQ(SharedConfig(config)->window_scale, 3);
 }
 
 TEST(ConfigCache, EqualConfigsAreOne) {
