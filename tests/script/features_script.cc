@@ -456,50 +456,6 @@ TEST(PathMtu, SmallestLinkOfAll_SmallestSegments) {
   EXPECT_EQ(sent[0].segment_size, 68 - 40 - 12);
 }
 
-// RFC 2883: a duplicate is told in the first block, once.
-Script sacked() {
-  Config config = plain();
-  config.offer_sack = true;
-  Script s(config, {.sack = true});
-  s.established();
-  return s;
-}
-
-TEST(DuplicateSack, KnownSegmentAgain_ToldOnce) {
-  Script s = sacked();
-  s.send(seg().len(100)).expect({ack(101).sack({})});
-  s.send(seg().seq(1).len(100)).expect({ack(101).sack({{1, 101}})});
-  s.send(seg().len(100)).expect({ack(201).sack({})});
-}
-
-TEST(DuplicateSack, PartKnown_ThatPartIsTold) {
-  Script s = sacked();
-  s.send(seg().len(100)).swallow();
-  s.send(seg().seq(51).len(100)).expect({ack(151).sack({{51, 101}})});
-}
-
-TEST(DuplicateSack, BeyondAGapAgain_ToldBeforeTheBlockThatHoldsIt) {
-  Script s = sacked();
-  s.send(seg().seq(101).len(100)).expect({ack(1).sack({{101, 201}})});
-  s.send(seg().seq(301).len(100)).expect({ack(1).sack({{301, 401}, {101, 201}})});
-  s.send(seg().seq(151).len(50)).expect({ack(1).sack({{151, 201}, {101, 201}, {301, 401}})});
-}
-
-TEST(DuplicateSack, DataWaitsToGo_ToldWithTheNextBareAck) {
-  Script s = sacked();
-  s.send(seg().len(100)).swallow();
-  s.write("x");
-  s.send(seg().seq(1).len(100)).expect({seg().len(1).sack({})});
-  s.send(seg().len(100)).expect({ack(201).sack({{1, 101}})});
-}
-
-TEST(DuplicateSack, PeerDidNotPermit_NotTold) {
-  Script s;
-  s.established();
-  s.send(seg().len(100)).swallow();
-  s.send(seg().seq(1).len(100)).expect({ack(101).sack({})});
-}
-
 // Two ends that each hold the other's timestamps for old would answer one another for ever.
 TEST(Paws, OlderAcksInALoop_AnsweredTenTimesASecond) {
   Config config = plain();

@@ -44,6 +44,14 @@ std::uint8_t flag_bits(std::string_view text) {
   return bits;
 }
 
+Duration span(double ms) {
+  return std::chrono::duration_cast<Duration>(std::chrono::duration<double, std::milli>(ms));
+}
+
+double milliseconds(Duration d) {
+  return std::chrono::duration<double, std::milli>(d).count();
+}
+
 std::string show(const Sent& sent) {
   return wire::to_string(sent.header) + " len " + std::to_string(sent.data.size());
 }
@@ -65,7 +73,8 @@ Script::Script(Config config, Peer peer, std::uint32_t our_iss, std::uint32_t pe
     : peer_(peer),
       subject_(make_subject(config, our_iss)),
       peer_iss_(peer_iss),
-      start_(subject_->now()) {}
+      start_(subject_->now()),
+      moment_(start_) {}
 
 Script::~Script() {
   const auto used = [](const auto& differs) {
@@ -78,16 +87,26 @@ Script::~Script() {
 }
 
 Script& Script::connect() {
+  moment_ = now();
   subject_->connect();
   return *this;
 }
 
 Script& Script::syn(bool hold, std::string_view flags) {
   std::string data;
+  moment_ = now();
   const Segment in = build(Seg{}.seq(0).flags(flags), data);
   peer_next_ = 1;
   subject_->listen(in, hold);
   return *this;
+}
+
+Script& Script::new_syn(std::uint32_t iss, Seg segment) {
+  peer_iss_ = wire::SeqNum(iss);
+  our_iss_.reset();
+  our_next_ = written_ = our_edge_ = last_stamp_ = 0;
+  peer_next_ = 1;
+  return send(std::move(segment).seq(0).flags("S"));
 }
 
 Script& Script::syn_sent() {
@@ -211,6 +230,7 @@ Segment Script::build(const Seg& want, std::string& data) {
 
 Script& Script::send(Seg want) {
   std::string data;
+  moment_ = now();
   const Segment out = build(want, data);
   subject_->deliver(out);
   const auto end = static_cast<std::uint32_t>(out.header.seq - peer_iss_) +
@@ -356,15 +376,11 @@ Script& Script::fill_window() {
   return *this;
 }
 
-double Script::milliseconds() const {
-  return std::chrono::duration<double, std::milli>(now() - start_).count();
-}
-
 Script& Script::at(double ms) {
-  const Time target =
-      start_ + std::chrono::duration_cast<Duration>(std::chrono::duration<double, std::milli>(ms));
-  EXPECT_GE(target, now()) << "the clock does not go back";
+  const Time target = start_ + span(ms);
+  EXPECT_GE(target, moment_) << "the clock does not go back";
   if (kernel() && target - now() > 1s) throw std::logic_error("the kernel's clock is real");
+  moment_ = target;
   for (int turn = 0; turn < 10'000 && subject_->run_until(target); ++turn) {
     for (const Sent& sent : take()) {
       ADD_FAILURE() << "sent before " << ms << " ms: " << show(sent);
@@ -374,27 +390,23 @@ Script& Script::at(double ms) {
 }
 
 Script& Script::after(double ms) {
-  return at(milliseconds() + ms);
+  return at(milliseconds(moment_ - start_) + ms);
 }
 
 Script& Script::later(double ms, std::vector<Seg> segments) {
   ms = pick(moment_differs_, ms);
   // The kernel's timers count ticks, and its clock is read at another moment than ours.
   constexpr double kTicks = 15;
-  const double from = milliseconds();
-  const auto span =
-      std::chrono::duration_cast<Duration>(std::chrono::duration<double, std::milli>(ms));
-  EXPECT_TRUE(subject_->run_until(now() + span + subject_->lateness())) << "nothing was sent";
-  EXPECT_GE(milliseconds() - from, ms - (kernel() ? kTicks : 1)) << "sent too early";
+  EXPECT_TRUE(subject_->run_until(now() + span(ms) + subject_->lateness())) << "nothing was sent";
+  EXPECT_GE(milliseconds(now() - moment_), ms - (kernel() ? kTicks : 1)) << "sent too early";
+  moment_ = kernel() ? moment_ + span(ms) : now();
   return expect(std::move(segments));
 }
 
 double Script::until_sent(double limit_ms) {
-  subject_->run_until(
-      now() +
-      std::chrono::duration_cast<Duration>(std::chrono::duration<double, std::milli>(limit_ms)) +
-      1ns);
-  return milliseconds();
+  subject_->run_until(now() + span(limit_ms) + 1ns);
+  moment_ = now();
+  return milliseconds(moment_ - start_);
 }
 
 Script& Script::write(std::uint32_t octets) {
@@ -405,6 +417,7 @@ Script& Script::write(std::uint32_t octets) {
 }
 
 Script& Script::write(std::string_view text) {
+  moment_ = now();
   const std::size_t n = subject_->write(text);
   EXPECT_EQ(n, text.size()) << "the send buffer is too small for the story";
   written_ += static_cast<std::uint32_t>(n);
@@ -417,6 +430,7 @@ Script& Script::write_refused() {
 }
 
 Script& Script::shutdown() {
+  moment_ = now();
   subject_->shutdown();
   return *this;
 }
@@ -450,6 +464,13 @@ Script& Script::reason(EndReason expected) {
   return *this;
 }
 
+Script& Script::counts(std::uint32_t EndpointStats::* which, std::uint32_t expected) {
+  if (Endpoint* endpoint = subject_->endpoint()) {
+    EXPECT_EQ(endpoint->stats().*which, expected);
+  }
+  return *this;
+}
+
 Script& Script::kernel_differs(std::string_view why, std::vector<Seg> segments) {
   if (kernel()) segments_differ_ = {std::string(why), std::move(segments)};
   return *this;
@@ -467,6 +488,11 @@ Script& Script::kernel_differs(std::string_view why, EndReason reason) {
 
 Script& Script::kernel_differs(std::string_view why, double ms) {
   if (kernel()) moment_differs_ = {std::string(why), ms};
+  return *this;
+}
+
+Script& Script::kernel_setting(const std::string& key, const std::string& value) {
+  subject_->setting(key, value);
   return *this;
 }
 

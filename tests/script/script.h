@@ -151,7 +151,7 @@ struct Peer {
 
 /// The TCP under test, without timestamps and scaling unless asked: numbers stay readable. What the
 /// kernel is told of it: the options offered, MSS, Nagle, keep-alive, SYN repetitions, user timeout
-/// and, where it is not plain()'s, about the receive buffer.
+/// and, where they are not plain()'s, the floor of the timeout and about the receive buffer.
 Config plain();
 
 class Script {
@@ -166,6 +166,9 @@ class Script {
   Script& connect();  ///< SYN-SENT; the SYN is due
   /// A SYN arrived; SYN-RECEIVED.
   Script& syn(bool hold = false, std::string_view flags = "S");
+  /// A SYN of the same peer and ports for a new connection, from `iss` on; it is this story's from
+  /// now on.
+  Script& new_syn(std::uint32_t iss, Seg segment = {});
   Script& established(bool active = false);
   /// Established, and `octets` of data sent that wait for their acknowledgement.
   Script& flight(std::uint32_t octets, bool active = false);
@@ -218,6 +221,8 @@ class Script {
   [[nodiscard]] std::uint16_t effective_mss() const { return subject_->effective_mss(); }
   Script& state(State expected);
   Script& reason(EndReason expected);
+  /// One of the endpoint's counters; the kernel's are not asked.
+  Script& counts(std::uint32_t EndpointStats::* which, std::uint32_t expected);
 
   // Differences that are legitimate. Each replaces the next expectation of its kind when the
   // subject is the kernel.
@@ -228,6 +233,8 @@ class Script {
   Script& kernel_differs(std::string_view why, double ms);
   /// What the kernel sends beside what any TCP does: these, and nothing before them.
   Script& kernel_also(std::string_view why, std::vector<Seg> segments);
+  /// Of net.ipv4, where a story needs another one than the kernel's subject has chosen.
+  Script& kernel_setting(const std::string& key, const std::string& value);
   [[nodiscard]] static bool kernel() { return subject_is_kernel(); }
 
   /// Of stories that are about an Endpoint.
@@ -253,7 +260,6 @@ class Script {
 
   std::vector<Sent> take(std::size_t expected);
   void note(Sent& sent);
-  [[nodiscard]] double milliseconds() const;
   [[nodiscard]] Segment build(const Seg& segment, std::string& data);
   void match(const Seg& want, const Sent& got, std::size_t index) const;
 
@@ -262,6 +268,9 @@ class Script {
   std::optional<wire::SeqNum> our_iss_;  // known from the first SYN on
   wire::SeqNum peer_iss_;
   Time start_;
+  // When what happened last in the story did so, at the earliest. The kernel's clock goes on while
+  // the story is told: from here it counts, so that being late never makes something seem early.
+  Time moment_;
   std::optional<Differs<std::vector<Seg>>> segments_differ_;
   std::optional<Differs<State>> state_differs_;
   std::optional<Differs<EndReason>> reason_differs_;

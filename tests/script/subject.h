@@ -77,6 +77,8 @@ class Subject {
   /// Unset where there is nobody to tell: a connection that no program had accepted.
   [[nodiscard]] virtual std::optional<EndReason> reason() = 0;
 
+  /// A setting of the kernel's net.ipv4, for this story.
+  virtual void setting(const std::string& /*key*/, const std::string& /*value*/) {}
   /// Null unless the subject is one.
   [[nodiscard]] virtual Endpoint* endpoint() { return nullptr; }
 };

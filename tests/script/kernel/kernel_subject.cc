@@ -119,6 +119,9 @@ class KernelSubject final : public Subject {
                           : config.ecn == endpoint::Ecn::kAccept ? "2"
                                                                  : "0");
     world_.set("tcp_synack_retries", std::to_string(config.syn_retries));
+    world_.set("tcp_recovery", "1");
+    world_.set("tcp_early_retrans", "0");  // no tail loss probe unless the story is about it
+    if (config.min_rto != plain().min_rto) world_.set_min_rto(peer_, config.min_rto);
   }
   ~KernelSubject() override {
     if (socket_) abort();
@@ -168,6 +171,9 @@ class KernelSubject final : public Subject {
   void icmp_too_big(std::uint16_t mtu) override { send_icmp(4, mtu); }
 
   Time now() const override { return world_.now(); }
+  void setting(const std::string& key, const std::string& value) override {
+    world_.set(key, value);
+  }
   bool run_until(Time limit) override {
     while (sent_.empty() && read_one(limit)) {
     }

@@ -10,6 +10,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include <fmt/format.h>
+
 #include "lab/must.h"
 
 namespace vtl::endpoint::script {
@@ -43,7 +45,10 @@ wire::Ipv4Address KernelWorld::kernel_address() {
 }
 
 KernelWorld::KernelWorld() : lab_("/run/vtl-script") {
-  host_ = lab::must(lab_.add_host("kernel", {.ipv6 = lab::Ipv6::kOff}));
+  // A choice on the host's routes would go before that of a listening socket.
+  lab::TcpSettings tcp;
+  tcp.congestion_control = "reno";
+  host_ = lab::must(lab_.add_host("kernel", {.ipv6 = lab::Ipv6::kOff, .tcp = tcp}));
   inside_.emplace(host_->netns());
   tun_ = open_tun();
   lab::must(
@@ -57,7 +62,7 @@ KernelWorld::KernelWorld() : lab_("/run/vtl-script") {
            {"tcp_autocorking", "0"},
            {"tcp_moderate_rcvbuf", "0"},
            {"tcp_fastopen", "0"},
-           {"tcp_early_retrans", "0"},
+           {"tcp_comp_sack_nr", "0"},
        }) {
     set(key, value);
   }
@@ -75,6 +80,11 @@ void KernelWorld::set(const std::string& key, const std::string& value) {
   if (known == value) return;
   lab::must(host_->set_sysctl("net.ipv4." + key, value));
   known = value;
+}
+
+void KernelWorld::set_min_rto(wire::Ipv4Address peer, Duration floor) {
+  lab::must(host_->ip(
+      fmt::format("route add {}/32 dev tun0 rto_min {}ms", wire::to_string(peer), floor / 1ms)));
 }
 
 void KernelWorld::send(Bytes packet) {

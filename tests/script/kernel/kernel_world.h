@@ -35,6 +35,8 @@ class KernelWorld {
   [[nodiscard]] wire::Ipv4Address next_peer() noexcept;
   /// "tcp_sack": of net.ipv4. Holds for connections opened from now on.
   void set(const std::string& key, const std::string& value);
+  /// The floor of the retransmission timeout toward that peer.
+  void set_min_rto(wire::Ipv4Address peer, Duration floor);
 
   /// An IPv4 packet for the kernel.
   void send(Bytes packet);

@@ -171,57 +171,6 @@ STORY(Reassembly, GapWhileDataWaitsToGo_DuplicateAckComesWithoutData) {
       .expect({ack(1).len(0), seg().seq(1).data("answer").ack(1)});
 }
 
-Config sacking() {
-  Config config = plain();
-  config.offer_sack = true;
-  return config;
-}
-
-STORY(Sack, Gap_BlockOfWhatLiesBeyond) {
-  Script s(sacking(), {.sack = true});
-  s.established();
-  s.send(seg().seq(6).data("world")).expect({ack(1).sack({{6, 11}})});
-  s.send(seg().seq(1).data("hello")).expect({ack(11).sack({})});
-}
-
-STORY(Sack, SeveralGaps_TheLatestBlocksFirst) {
-  Script s(sacking(), {.sack = true});
-  s.established();
-  s.send(seg().seq(20).data("dd")).expect({ack(1).sack({{20, 22}})});
-  s.send(seg().seq(5).data("aa")).expect({ack(1).sack({{5, 7}, {20, 22}})});
-  s.send(seg().seq(10).data("bb")).expect({ack(1).sack({{10, 12}, {5, 7}, {20, 22}})});
-  s.send(seg().seq(22).data("ee")).expect({ack(1).sack({{20, 24}, {10, 12}, {5, 7}})});
-  s.send(seg().seq(30).data("ff")).expect({ack(1).sack({{30, 32}, {20, 24}, {10, 12}, {5, 7}})});
-  s.send(seg().seq(40).data("gg")).expect({ack(1).sack({{40, 42}, {30, 32}, {20, 24}, {10, 12}})});
-}
-
-STORY(Sack, WithTimestamps_ThreeBlocks) {
-  Config config = sacking();
-  config.offer_timestamps = true;
-  Script s(config, {.stamps = true, .sack = true});
-  s.established();
-  for (std::uint32_t i = 1; i <= 5; ++i) s.send(seg().seq(10 * i).data("x")).swallow();
-  s.send(seg().seq(60).data("x")).expect({ack(1).sack({{60, 61}, {50, 51}, {40, 41}})});
-}
-
-ENDPOINT_STORY(Sack, SuperFrameBeyondAGap_OneAckTellsAll, "a super-frame on arrival") {
-  Script s(sacking(), {.sack = true});
-  s.established();
-  s.send(seg().seq(1461).len(14600).pieces(10)).expect({ack(1).sack({{1461, 16061}})});
-}
-
-STORY(Sack, PeerDidNotPermit_NoBlocks) {
-  Script s(sacking());
-  s.established();
-  s.send(seg().seq(6).data("world")).expect({ack(1).sack({})});
-}
-
-STORY(Sack, NotOffered_NoBlocks) {
-  Script s(plain(), {.sack = true});
-  s.established();
-  s.send(seg().seq(6).data("world")).expect({ack(1).sack({})});
-}
-
 STORY(Acknowledging, First16Segments_AtOnce) {
   Script s;
   s.established();

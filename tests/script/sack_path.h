@@ -1,0 +1,57 @@
+// The path of the stories of sending by SACK: a round trip of 40 ms, segments of 1460 octets. Of
+// ten in flight the first begins at 1, the second at 1461, the last at 13141.
+#pragma once
+
+#include <utility>
+#include <vector>
+
+#include "tests/script/script.h"
+
+namespace vtl::endpoint::script {
+
+inline constexpr std::uint32_t kMss = 1460;
+
+inline Config with_sack() {
+  Config config = plain();
+  config.offer_sack = true;
+  return config;
+}
+
+/// Established over a path of 40 ms.
+inline Script& opened(Script& s) {
+  s.syn().swallow();
+  return s.after(40).send(seg().ack(1)).state(State::kEstablished);
+}
+
+/// Ten segments left at 40 ms; it is 80 ms now and their acknowledgements begin to come.
+inline Script& ten_out(Script& s, std::uint32_t unsent = 0) {
+  opened(s).write(10 * kMss).swallow();
+  if (unsent > 0) s.write(unsent).quiet();
+  return s.after(40);
+}
+
+/// Acknowledges `n` with blocks.
+inline Seg told(std::uint32_t n, std::vector<std::pair<std::uint32_t, std::uint32_t>> blocks) {
+  return seg().ack(n).sack(std::move(blocks));
+}
+
+struct SackStory : Script {
+  SackStory() : Script(with_sack(), {.sack = true}) {}
+};
+
+/// The kernel's tail loss probe is on, too.
+struct ProbingStory : SackStory {
+  ProbingStory() { kernel_setting("tcp_early_retrans", "3"); }
+};
+
+/// With timestamps a full segment has 1448 octets.
+struct StampedStory : Script {
+  static Config config() {
+    Config config = with_sack();
+    config.offer_timestamps = true;
+    return config;
+  }
+  StampedStory() : Script(config(), {.stamps = true, .sack = true}) {}
+};
+
+}  // namespace vtl::endpoint::script

@@ -1,0 +1,141 @@
+// Loss found by time: RACK and the tail loss probe (RFC 8985).
+#include <gtest/gtest.h>
+
+#include "tests/script/sack_path.h"
+
+namespace vtl::endpoint::script {
+namespace {
+
+// RFC 8985 section 6: RACK
+
+STORY(Rack, OneSegmentBeyondTheGap_AQuarterOfTheRoundTripOfPatience) {
+  SackStory s;
+  ten_out(s);
+  s.send(told(1, {{1461, 2921}})).quiet();
+  s.later(10, {seg().seq(1).len(kMss).again()});
+}
+
+STORY(Rack, TheOvertakenArrivesInTime_NothingGoesAgain) {
+  SackStory s;
+  ten_out(s);
+  s.send(told(1, {{1461, 2921}})).quiet();
+  s.after(9).send(seg().ack(2921)).quiet().after(20).quiet();
+  s.counts(&EndpointStats::fast_retransmits, 0);
+}
+
+STORY(Rack, ReorderingSeen_ThreeSegmentsBeyondAreNoLossYet) {
+  SackStory s;
+  ten_out(s);
+  s.send(told(1, {{1461, 2921}})).quiet();
+  s.send(seg().ack(2921)).quiet();  // the first had only been overtaken
+  s.send(told(2921, {{4381, 8761}})).quiet();
+  s.later(10, {seg().seq(2921).len(kMss).again()});
+}
+
+STORY(Rack, DuplicatesReported_PatienceGrows) {
+  SackStory s;
+  ten_out(s);
+  s.send(told(1, {{1461, 2921}})).quiet().after(10).expect({seg().seq(1).again()});
+  // It had only been late: both copies arrive.
+  s.send(seg().ack(2921)).quiet();
+  s.after(2).send(told(2921, {{1, 1461}})).quiet();
+  s.counts(&EndpointStats::needless_recoveries, 1);
+  s.send(told(2921, {{4381, 5841}})).quiet();
+  s.later(20, {seg().seq(2921).again()});  // two quarters of the round trip now
+}
+
+STORY(Rack, RetransmissionLost_FoundByWhatLeftAfterIt) {
+  SackStory s;
+  ten_out(s, 4 * kMss);
+  s.send(told(1, {{1461, 7301}}));
+  s.expect({seg().seq(1).again()});
+  s.after(10).send(told(1, {{1461, 14601}}));  // of what left before it
+  s.expect({seg().seq(14601).fresh(), seg().seq(16061).fresh(), seg().seq(17521).fresh(),
+            seg().seq(18981).fresh()});
+  s.after(40).send(told(1, {{1461, 16061}})).expect({seg().seq(1).len(kMss).again()});
+  s.counts(&EndpointStats::timeouts, 0);
+  s.counts(&EndpointStats::fast_retransmits, 1);
+}
+
+STORY(Rack, ReorderingTimerIsOffWhenAllIsAcknowledged) {
+  SackStory s;
+  ten_out(s);
+  s.send(told(1, {{1461, 2921}})).quiet();
+  s.send(seg().ack(14601)).quiet();
+  s.after(400).quiet();
+}
+
+// RFC 8985 section 7: TLP
+
+STORY(TailLossProbe, EndOfTheFlightLost_TheLastSegmentGoesAgainBeforeTheTimeout) {
+  ProbingStory s;
+  ten_out(s);
+  s.send(seg().ack(11681)).quiet();
+  s.later(2 * 40 + 2, {seg().seq(13141).len(kMss).again()});
+  s.counts(&EndpointStats::tail_probes, 1);
+  // What it brings back finds the other one.
+  s.after(40).send(told(11681, {{13141, 14601}}));
+  s.later(0, {seg().seq(11681).len(kMss).again()});
+  s.after(40).send(seg().ack(14601)).quiet();
+  s.counts(&EndpointStats::timeouts, 0);
+}
+
+STORY(TailLossProbe, UnsentData_ANewSegmentProbes) {
+  ProbingStory s;
+  ten_out(s, 3 * kMss);
+  s.later(42, {seg().seq(14601).len(kMss).fresh()});
+  s.counts(&EndpointStats::tail_probes, 1);
+}
+
+STORY(TailLossProbe, OneProbeAndThenTheTimeout) {
+  ProbingStory s;
+  ten_out(s);
+  s.later(42, {seg().seq(13141).again()});
+  s.later(240, {seg().seq(1).len(kMss).again()});
+  s.counts(&EndpointStats::tail_probes, 1);
+  s.counts(&EndpointStats::timeouts, 1);
+}
+
+STORY(TailLossProbe, OneSegmentOut_TheTimeoutIsDueFirst) {
+  ProbingStory s;
+  opened(s).write(kMss).swallow();
+  // With 200 ms for the peer's delayed acknowledgement the probe would come later.
+  s.later(240, {seg().seq(1).len(kMss).again()});
+  s.counts(&EndpointStats::tail_probes, 0);
+  s.counts(&EndpointStats::timeouts, 1);
+}
+
+STORY(TailLossProbe, TheProbeRepairedALoss_WindowReducedOnce) {
+  ProbingStory s;
+  ten_out(s);
+  s.send(seg().ack(11681)).quiet();
+  s.later(82, {seg().seq(13141).again()});
+  s.after(40).send(seg().ack(14601)).quiet();
+  s.write(30 * kMss);
+  const std::size_t before = s.take().size();
+  s.after(40).send(seg().ack(14601 + kMss)).swallow();  // new data, and no report of a duplicate
+  EXPECT_GT(before, 5U);
+  s.after(40).send(seg().ack(14601 + static_cast<std::uint32_t>(before) * kMss));
+  EXPECT_LT(s.take().size(), before);
+}
+
+STORY(TailLossProbe, TheProbeCameTwice_WindowKept) {
+  ProbingStory s;
+  ten_out(s);
+  s.send(seg().ack(11681)).quiet();
+  s.later(82, {seg().seq(13141).again()});
+  s.after(20).send(seg().ack(14601)).quiet();               // they had only been late
+  s.after(20).send(told(14601, {{13141, 14601}})).quiet();  // and the probe is the second copy
+  s.write(30 * kMss);
+  EXPECT_GE(s.take().size(), 10U);
+}
+
+STORY(TailLossProbe, WithoutSack_None) {
+  Script s(plain(), {.sack = true});
+  ten_out(s);
+  s.later(200, {seg().seq(1).again()});
+  s.counts(&EndpointStats::tail_probes, 0);
+}
+
+}  // namespace
+}  // namespace vtl::endpoint::script
