@@ -2,12 +2,18 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 namespace vtl::wire {
 namespace {
 
 constexpr std::size_t kUnit = 8;  // options are counted in units of eight octets
 constexpr std::size_t kLinkOptionSize = 8;
 constexpr std::size_t kPrefixDataSize = 30;
+constexpr std::size_t kMtuOptionSize = 8, kPrefixOptionSize = 32, kDnsOptionSize = 24;
+constexpr std::size_t kDnsHead = 6;                         // of the data: reserved, lifetime
+constexpr std::uint8_t kManaged = 0x80, kOther = 0x40;      // of a router advertisement
+constexpr std::uint8_t kOnLink = 0x80, kAutonomous = 0x40;  // of a prefix
 constexpr std::uint8_t kRouter = 0x80, kSolicited = 0x40, kOverride = 0x20;
 
 bool options_well_formed(Bytes options) noexcept {
@@ -55,11 +61,21 @@ std::optional<NdpPrefix> prefix(const NdpOption& option) noexcept {
     return std::nullopt;
   }
   return NdpPrefix{option.data[0],
-                   (option.data[1] & 0x80) != 0,
-                   (option.data[1] & 0x40) != 0,
+                   (option.data[1] & kOnLink) != 0,
+                   (option.data[1] & kAutonomous) != 0,
                    load_be32(option.data, 2),
                    load_be32(option.data, 6),
                    Ipv6Address::load(option.data, 14)};
+}
+
+std::optional<NdpResolvers> resolvers(const NdpOption& option) noexcept {
+  if (option.type != NdpOptionType::kRecursiveDns ||
+      option.data.size() < kDnsHead + Ipv6Address::kSize) {
+    return std::nullopt;
+  }
+  const Bytes addresses = option.data.subspan(kDnsHead);
+  return NdpResolvers{load_be32(option.data, 2),
+                      addresses.first(addresses.size() - addresses.size() % Ipv6Address::kSize)};
 }
 
 std::size_t NeighbourFields::size() const noexcept {
@@ -135,6 +151,69 @@ std::optional<std::uint32_t> RouterAdvertisementView::mtu() const noexcept {
   return std::nullopt;
 }
 
+RouterAdvertisementFields RouterAdvertisementView::fields() const noexcept {
+  RouterAdvertisementFields f;
+  f.hop_limit = hop_limit();
+  f.managed = managed();
+  f.other = other();
+  f.lifetime_seconds = lifetime_seconds();
+  f.reachable_ms = reachable_ms();
+  f.retransmit_ms = retransmit_ms();
+  f.source_link_address = source_link_address();
+  f.mtu = mtu();
+  for (auto it = options(); const auto option = it.next();) {
+    if (!f.prefix) f.prefix = wire::prefix(*option);
+    if (const auto found = resolvers(*option); found && !f.dns) {
+      f.dns = found->address(0);
+      f.dns_seconds = found->lifetime_seconds;
+    }
+  }
+  return f;
+}
+
+std::size_t RouterAdvertisementFields::size() const noexcept {
+  return RouterAdvertisementView::kMinSize + (source_link_address ? kLinkOptionSize : 0) +
+         (mtu ? kMtuOptionSize : 0) + (prefix ? kPrefixOptionSize : 0) + (dns ? kDnsOptionSize : 0);
+}
+
+void RouterAdvertisementFields::emit(MutableBytes out) const noexcept {
+  assert(out.size() >= size());
+  std::fill_n(out.begin(), size(), std::uint8_t{0});
+  store_u8(out, 0, static_cast<std::uint8_t>(Icmpv6Type::kRouterAdvertisement));
+  store_u8(out, 4, hop_limit);
+  store_u8(out, 5, static_cast<std::uint8_t>((managed ? kManaged : 0) | (other ? kOther : 0)));
+  store_be16(out, 6, lifetime_seconds);
+  store_be32(out, 8, reachable_ms);
+  store_be32(out, 12, retransmit_ms);
+  std::size_t at = RouterAdvertisementView::kMinSize;
+  const auto begin = [&](NdpOptionType type, std::size_t size) {
+    store_u8(out, at, static_cast<std::uint8_t>(type));
+    store_u8(out, at + 1, static_cast<std::uint8_t>(size / kUnit));
+    const MutableBytes data = out.subspan(at + 2, size - 2);
+    at += size;
+    return data;
+  };
+  if (source_link_address) {
+    source_link_address->store(begin(NdpOptionType::kSourceLinkAddress, kLinkOptionSize), 0);
+  }
+  if (mtu) store_be32(begin(NdpOptionType::kMtu, kMtuOptionSize), 2, *mtu);
+  if (prefix) {
+    const MutableBytes data = begin(NdpOptionType::kPrefix, kPrefixOptionSize);
+    store_u8(data, 0, prefix->length);
+    store_u8(data, 1,
+             static_cast<std::uint8_t>((prefix->on_link ? kOnLink : 0) |
+                                       (prefix->autonomous ? kAutonomous : 0)));
+    store_be32(data, 2, prefix->valid_seconds);
+    store_be32(data, 6, prefix->preferred_seconds);
+    prefix->prefix.store(data, 14);
+  }
+  if (dns) {
+    const MutableBytes data = begin(NdpOptionType::kRecursiveDns, kDnsOptionSize);
+    store_be32(data, 2, dns_seconds);
+    dns->store(data, kDnsHead);
+  }
+}
+
 std::string to_string(const NeighbourFields& f) {
   if (!f.advertisement) {
     return fmt::format("who has {}{}", to_string(f.target),
@@ -153,6 +232,9 @@ std::string to_string(const RouterAdvertisementView& view) {
   for (auto it = view.options(); const auto option = it.next();) {
     if (const auto p = prefix(*option)) {
       fmt::format_to(std::back_inserter(out), ", prefix {}/{}", to_string(p->prefix), p->length);
+    }
+    if (const auto found = resolvers(*option)) {
+      fmt::format_to(std::back_inserter(out), ", resolver {}", to_string(found->address(0)));
     }
   }
   return out;

@@ -23,6 +23,7 @@ enum class NdpOptionType : std::uint8_t {
   kPrefix = 3,
   kRedirectedHeader = 4,
   kMtu = 5,
+  kRecursiveDns = 25,  // RFC 8106 section 5.1
 };
 
 struct NdpOption {
@@ -89,7 +90,27 @@ struct NdpPrefix {
   bool operator==(const NdpPrefix&) const = default;
 };
 
-/// A router advertisement (section 4.2).
+/// A router advertisement (section 4.2) as VTL sends it: at most one prefix and one resolver.
+struct RouterAdvertisementFields {
+  std::uint8_t hop_limit = 0;          ///< 0: the host's own matter
+  bool managed = false;                ///< addresses by DHCPv6
+  bool other = false;                  ///< other things by DHCPv6
+  std::uint16_t lifetime_seconds = 0;  ///< as a default router; 0: not one
+  std::uint32_t reachable_ms = 0;
+  std::uint32_t retransmit_ms = 0;
+  std::optional<MacAddress> source_link_address;
+  std::optional<std::uint32_t> mtu;
+  std::optional<NdpPrefix> prefix;
+  std::optional<Ipv6Address> dns;  ///< RFC 8106
+  std::uint32_t dns_seconds = 0;   ///< how long it may be used
+
+  /// Octets that emit() writes.
+  [[nodiscard]] std::size_t size() const noexcept;
+  /// Writes the whole ICMPv6 message, checksum 0, to the front of `out`.
+  void emit(MutableBytes out) const noexcept;
+  bool operator==(const RouterAdvertisementFields&) const = default;
+};
+
 class RouterAdvertisementView {
  public:
   static constexpr std::size_t kMinSize = 16;
@@ -107,6 +128,8 @@ class RouterAdvertisementView {
   }
   [[nodiscard]] std::optional<MacAddress> source_link_address() const noexcept;
   [[nodiscard]] std::optional<std::uint32_t> mtu() const noexcept;
+  /// With the first option of each kind, and the first resolver.
+  [[nodiscard]] RouterAdvertisementFields fields() const noexcept;
 
  private:
   explicit RouterAdvertisementView(Bytes bytes) noexcept : bytes_(bytes) {}
@@ -117,6 +140,18 @@ class RouterAdvertisementView {
 [[nodiscard]] std::optional<MacAddress> link_address(const NdpOption& option) noexcept;
 /// The prefix in a prefix option; nullopt for other options and for a length above 128.
 [[nodiscard]] std::optional<NdpPrefix> prefix(const NdpOption& option) noexcept;
+
+/// The resolvers in a recursive-DNS option (RFC 8106 section 5.1).
+struct NdpResolvers {
+  std::uint32_t lifetime_seconds = 0;
+  Bytes addresses;  ///< one behind the other
+  [[nodiscard]] std::size_t count() const noexcept { return addresses.size() / Ipv6Address::kSize; }
+  [[nodiscard]] Ipv6Address address(std::size_t i) const noexcept {
+    return Ipv6Address::load(addresses, i * Ipv6Address::kSize);
+  }
+};
+/// nullopt for other options and for one without an address.
+[[nodiscard]] std::optional<NdpResolvers> resolvers(const NdpOption& option) noexcept;
 
 /// "who has fe80::1 (from 02:00:00:00:00:01)", "fe80::1 is at 02:00:00:00:00:01, solicited".
 [[nodiscard]] std::string to_string(const NeighbourFields& fields);

@@ -27,6 +27,7 @@ void check_options(const View& view) {
     fuzz::touch(option->data);
     (void)link_address(*option);
     (void)prefix(*option);
+    if (const auto found = resolvers(*option)) FUZZ_CHECK(found->count() > 0);
   }
 }
 
@@ -44,6 +45,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (const auto router = RouterAdvertisementView::parse(input)) {
     check_options(*router);
     FUZZ_CHECK(!to_string(*router).empty());
+    const RouterAdvertisementFields fields = router->fields();
+    FUZZ_CHECK(RouterAdvertisementView::parse(fuzz::emitted(fields))->fields() == fields);
   }
   return 0;
 }

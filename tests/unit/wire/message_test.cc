@@ -162,6 +162,36 @@ const Octets kRouter =
         "0501 0000 000005dc"
         "0304 40c0 00015180 00003840 00000000 20010db8000000000000000000000000");
 
+TEST(RouterAdvertisementFields, WhatIsWrittenReadsBack) {
+  RouterAdvertisementFields f;
+  EXPECT_EQ(RouterAdvertisementView::parse(emitted(f))->fields(), f);
+  f.hop_limit = 64;
+  f.other = true;
+  f.lifetime_seconds = 1800;
+  f.reachable_ms = 1;
+  f.retransmit_ms = 2;
+  f.source_link_address = MacAddress({2, 0, 0, 0, 0, 1});
+  f.mtu = 1400;
+  f.prefix = NdpPrefix{64, true, true, 86400, 14400, *Ipv6Address::parse("2001:db8::")};
+  f.dns = *Ipv6Address::parse("fe80::53");
+  f.dns_seconds = 600;
+  const Octets bytes = emitted(f);
+  EXPECT_EQ(bytes.size(), 16U + 8 + 8 + 32 + 24);
+  const auto view = RouterAdvertisementView::parse(bytes);
+  ASSERT_TRUE(view);
+  EXPECT_EQ(view->fields(), f);
+  EXPECT_EQ(
+      to_string(*view),
+      "router lifetime 1800 s, hop limit 64, mtu 1400, prefix 2001:db8::/64, resolver fe80::53");
+}
+
+TEST(NdpOption, ResolversWithoutAnAddressAreNone) {
+  const Octets data = hex("0000 00000258");
+  EXPECT_FALSE(resolvers({NdpOptionType::kRecursiveDns, data}));
+  EXPECT_FALSE(
+      resolvers({NdpOptionType::kMtu, hex("0000 00000258 00000000000000000000000000000001")}));
+}
+
 TEST(RouterAdvertisementView, TellsPrefixMtuAndRouter) {
   const auto router = RouterAdvertisementView::parse(kRouter);
   ASSERT_TRUE(router);
