@@ -5,12 +5,13 @@ They are in the tree; run this only to add to them. usage: make_wire_seeds.py
 """
 import pathlib
 
-from scapy.all import (AH, ARP, ICMP, IP, TCP, UDP, Dot1AD, Dot1Q, Ether, ICMPv6DestUnreach,
+from scapy.all import (AH, ARP, BOOTP, DHCP, DNS, DNSQR, DNSRR, DNSRROPT, ICMP, IP, TCP, UDP, Dot1AD, Dot1Q, Ether, ICMPv6DestUnreach,
                        ICMPv6EchoRequest, ICMPv6ND_NA, ICMPv6ND_NS, ICMPv6ND_RA,
                        ICMPv6NDOptDstLLAddr, ICMPv6NDOptMTU, ICMPv6NDOptPrefixInfo,
                        ICMPv6NDOptSrcLLAddr, ICMPv6PacketTooBig, ICMPv6TimeExceeded, IPv6,
                        IPv6ExtHdrDestOpt, IPv6ExtHdrFragment, IPv6ExtHdrHopByHop,
-                       IPv6ExtHdrRouting, Raw, RouterAlert, IPOption_NOP, IPOption_Router_Alert)
+                       IPv6ExtHdrRouting, Raw, RouterAlert, IPOption_NOP, IPOption_Router_Alert, dns_compress,
+                       ICMPv6NDOptRDNSS)
 
 CORPUS = pathlib.Path(__file__).parent / "corpus"
 V4 = dict(src="192.0.2.1", dst="198.51.100.2")
@@ -44,7 +45,29 @@ ICMP6 = {
     "ns": ICMPv6ND_NS(tgt="fe80::1") / ICMPv6NDOptSrcLLAddr(lladdr=MAC["src"]),
     "na": ICMPv6ND_NA(tgt="fe80::1", S=1, O=1) / ICMPv6NDOptDstLLAddr(lladdr=MAC["src"]),
     "ra": ICMPv6ND_RA() / ICMPv6NDOptPrefixInfo(prefix="2001:db8::", prefixlen=64) /
-          ICMPv6NDOptMTU(mtu=1500) / ICMPv6NDOptSrcLLAddr(lladdr=MAC["src"]),
+          ICMPv6NDOptMTU(mtu=1500) / ICMPv6NDOptSrcLLAddr(lladdr=MAC["src"]) /
+          ICMPv6NDOptRDNSS(dns=["2001:db8::53", "2001:db8::54"], lifetime=600),
+}
+ANSWER = DNS(id=7, qr=1, rd=1, qd=DNSQR(qname="www.example.org"), an=(
+    DNSRR(rrname="www.example.org", type="CNAME", rdata="cdn.example.org") /
+    DNSRR(rrname="cdn.example.org", rdata="192.0.2.7")))
+DNSES = {
+    "query": DNS(rd=1, qd=DNSQR(qname="www.example.org", qtype="AAAA"), ar=DNSRROPT(rclass=1232)),
+    "reverse": DNS(rd=1, qd=DNSQR(qname="1.2.0.192.in-addr.arpa", qtype="PTR")),
+    "answer": ANSWER,
+    "compressed": dns_compress(IP() / UDP() / ANSWER)[DNS],
+    "none": DNS(qr=1, rcode=3, qd=DNSQR(qname=".")),
+}
+HARDWARE = dict(chaddr=bytes.fromhex("020000000001"), xid=0xCAFE)
+DHCPS = {
+    "discover": BOOTP(flags="B", **HARDWARE) / DHCP(options=[
+        ("message-type", "discover"), ("param_req_list", [1, 3, 6]), "end"]),
+    "request": BOOTP(**HARDWARE) / DHCP(options=[
+        ("message-type", "request"), ("requested_addr", "10.0.0.9"), ("server_id", "10.0.0.1"),
+        ("client_id", b"\x01abcdef"), "end"]),
+    "ack": BOOTP(op=2, yiaddr="10.0.0.9", **HARDWARE) / DHCP(options=[
+        ("message-type", "ack"), ("lease_time", 600), ("subnet_mask", "255.255.255.0"),
+        ("router", "10.0.0.1"), ("name_server", "10.0.0.2", "10.0.0.3"), "pad", "end"]),
 }
 IP4 = {
     "plain": IP(**V4) / UDPS["dns"],
@@ -104,6 +127,9 @@ def main():
               **{"tcp_" + k: Ether(**MAC) / Dot1Q(vlan=7) / IP(**V4) / v for k, v in TCPS.items()}}
     for name, frame in frames.items():
         write("wire_frame", name, bytes(frame))
+    for folder, messages in (("wire_dns", DNSES), ("wire_dhcpv4", DHCPS)):
+        for name, message in messages.items():
+            write(folder, name, bytes(message))
     for number, text in enumerate(TEXTS):
         write("wire_text", f"text{number}", text.encode())
 

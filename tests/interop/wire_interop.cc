@@ -11,6 +11,8 @@
 
 #include "vtl/wire/arp.h"
 #include "vtl/wire/checksum.h"
+#include "vtl/wire/dhcpv4.h"
+#include "vtl/wire/dns.h"
 #include "vtl/wire/ethernet.h"
 #include "vtl/wire/icmpv4.h"
 #include "vtl/wire/icmpv6.h"
@@ -76,6 +78,51 @@ void read_tcp(json& out, const Network& ip, Bytes bytes) {
   if (ip.whole) out["checksum_ok"] = tcp->verify_checksum(ip.source, ip.destination);
 }
 
+constexpr Port kDnsPort{53};
+
+void read_dns(json& out, Bytes bytes) {
+  const auto dns = DnsMessageView::parse(bytes);
+  if (!dns) {
+    out["error"] = std::string("dns ") + std::string(to_string(dns.error()));
+    return;
+  }
+  const DnsHeader h = dns->header();
+  out["dns.id"] = h.id;
+  out["dns.response"] = h.response;
+  out["dns.rd"] = h.recursion_desired;
+  out["dns.code"] = h.code;
+  if (const auto question = dns->question()) {
+    out["dns.name"] = to_string(question->name);
+    out["dns.type"] = question->type;
+  }
+  for (auto it = dns->records(); const auto record = it.next();) {
+    if (const auto name = record->name()) out["dns.owners"].push_back(to_string(*name));
+    if (const auto address = record->address()) out["dns.addresses"].push_back(to_string(*address));
+    if (const auto target = record->target()) out["dns.targets"].push_back(to_string(*target));
+  }
+  if (const auto edns = dns->edns()) out["dns.payload"] = edns->payload;
+}
+
+void read_dhcp(json& out, Bytes bytes) {
+  const auto dhcp = DhcpView::parse(bytes);
+  if (!dhcp) {
+    out["error"] = std::string("dhcp ") + std::string(to_string(dhcp.error()));
+    return;
+  }
+  const DhcpFields f = dhcp->fields();
+  out["dhcp.type"] = number(f.type);
+  out["dhcp.xid"] = f.transaction;
+  out["dhcp.broadcast"] = f.broadcast;
+  out["dhcp.yours"] = to_string(f.yours);
+  out["dhcp.hardware"] = to_string(f.hardware);
+  if (f.requested) out["dhcp.requested"] = to_string(*f.requested);
+  if (f.server) out["dhcp.server"] = to_string(*f.server);
+  if (f.lease_seconds) out["dhcp.lease"] = *f.lease_seconds;
+  if (f.mask) out["dhcp.mask"] = to_string(*f.mask);
+  if (f.router) out["dhcp.router"] = to_string(*f.router);
+  if (f.dns) out["dhcp.dns"] = to_string(*f.dns);
+}
+
 void read_udp(json& out, const Network& ip, Bytes bytes) {
   const auto udp = UdpView::parse(bytes);
   if (!udp) {
@@ -84,6 +131,10 @@ void read_udp(json& out, const Network& ip, Bytes bytes) {
   }
   out["udp.sport"] = udp->source().value();
   out["udp.dport"] = udp->destination().value();
+  if (udp->source() == kDnsPort || udp->destination() == kDnsPort) read_dns(out, udp->payload());
+  if (udp->destination() == kDhcpServerPort || udp->destination() == kDhcpClientPort) {
+    read_dhcp(out, udp->payload());
+  }
   out["payload"] = hex(udp->payload());
   if (ip.whole) out["checksum_ok"] = udp->verify_checksum(ip.source, ip.destination);
 }
@@ -121,6 +172,11 @@ void read_icmpv6(json& out, const Network& ip, Bytes bytes) {
     for (auto it = router->options(); const auto option = it.next();) {
       if (const auto p = prefix(*option)) {
         out["ra.prefix"] = to_string(p->prefix) + "/" + std::to_string(p->length);
+      }
+      if (const auto found = resolvers(*option)) {
+        for (std::size_t i = 0; i < found->count(); ++i) {
+          out["ra.dns"].push_back(to_string(found->address(i)));
+        }
       }
     }
   }
@@ -310,6 +366,53 @@ std::vector<Octets> transports(bool v6) {
   return out;
 }
 
+Octets datagram(bool v6, Port source, Port destination, Octets payload) {
+  prepend(payload, UdpFields{source, destination, static_cast<std::uint16_t>(payload.size())});
+  finish(payload, v6, IpProtocol::kUdp, UdpView::kChecksumOffset);
+  return payload;
+}
+
+Octets dns_answer(bool v6) {
+  Octets out(512);
+  const DnsName name = *DnsName::parse("www.example.org");
+  DnsWriter writer(out, {.id = 0x4321, .response = true, .recursion_desired = true});
+  const bool whole =
+      writer.question({name, static_cast<std::uint16_t>(v6 ? DnsType::kAaaa : DnsType::kA), 1}) &&
+      writer.address(name, 60, v6 ? kV6b : kV4b) && writer.edns({.payload = 1232}, {});
+  out.resize(whole ? writer.message().size() : 0);
+  return out;
+}
+
+Octets dhcp_offer() {
+  DhcpFields f;
+  f.reply = f.broadcast = true;
+  f.type = DhcpType::kOffer;
+  f.transaction = 0x12345678;
+  f.yours = Ipv4Address(10, 64, 0, 2);
+  f.hardware = *MacAddress::parse("02:00:00:00:00:02");
+  f.server = f.router = f.dns = Ipv4Address(10, 64, 0, 1);
+  f.lease_seconds = 3600;
+  f.mask = Ipv4Address(255, 255, 0, 0);
+  Octets out;
+  prepend(out, f);
+  return out;
+}
+
+Octets router_advertisement() {
+  RouterAdvertisementFields f;
+  f.hop_limit = 64;
+  f.lifetime_seconds = 1800;
+  f.source_link_address = *MacAddress::parse("02:00:00:00:00:01");
+  f.mtu = 1400;
+  f.prefix = NdpPrefix{64, true, true, 86400, 14400, *Ipv6Address::parse("2001:db8:1::")};
+  f.dns = kV6a.v6();
+  f.dns_seconds = 600;
+  Octets out;
+  prepend(out, f);
+  finish(out, true, IpProtocol::kIcmpv6, Icmpv6View::kChecksumOffset);
+  return out;
+}
+
 std::vector<Octets> frames_of(bool v6) {
   std::vector<Octets> out;
   const EtherType type = v6 ? EtherType::kIpv6 : EtherType::kIpv4;
@@ -321,10 +424,8 @@ std::vector<Octets> frames_of(bool v6) {
     out.push_back(std::move(segment));
   };
   for (Octets& segment : transports(v6)) add(std::move(segment), IpProtocol::kTcp);
-  Octets udp(31, 'u');
-  prepend(udp, UdpFields{Port(40001), Port(9), 31});
-  finish(udp, v6, IpProtocol::kUdp, UdpView::kChecksumOffset);
-  add(udp, IpProtocol::kUdp);
+  add(datagram(v6, Port(40001), Port(9), Octets(31, 'u')), IpProtocol::kUdp);
+  add(datagram(v6, kDnsPort, Port(40001), dns_answer(v6)), IpProtocol::kUdp);
   Octets echo(16, 'e');
   if (v6) {
     prepend(echo, Icmpv6Fields::echo(Icmpv6Type::kEchoRequest, 7, 3));
@@ -338,7 +439,9 @@ std::vector<Octets> frames_of(bool v6) {
     prepend(message, neighbour);
     finish(message, v6, IpProtocol::kIcmpv6, Icmpv6View::kChecksumOffset);
     add(message, IpProtocol::kIcmpv6);
+    add(router_advertisement(), IpProtocol::kIcmpv6);
   } else {
+    add(datagram(v6, kDhcpServerPort, kDhcpClientPort, dhcp_offer()), IpProtocol::kUdp);
     prepend(echo, Icmpv4Fields::echo(Icmpv4Type::kEchoRequest, 7, 3));
     finish(echo, v6, IpProtocol::kIcmp, Icmpv4View::kChecksumOffset);
     add(echo, IpProtocol::kIcmp);

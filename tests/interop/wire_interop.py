@@ -13,12 +13,12 @@ import sys
 import tempfile
 import unittest
 
-from scapy.all import (ARP, ICMP, IP, TCP, UDP, Dot1AD, Dot1Q, Ether, ICMPv6DestUnreach,
+from scapy.all import (ARP, BOOTP, DHCP, DNS, DNSQR, DNSRR, DNSRROPT, ICMP, IP, TCP, UDP, Dot1AD, Dot1Q, Ether, ICMPv6DestUnreach,
                        ICMPv6EchoReply, ICMPv6EchoRequest, ICMPv6ND_NA, ICMPv6ND_NS, ICMPv6ND_RA,
                        ICMPv6NDOptDstLLAddr, ICMPv6NDOptMTU, ICMPv6NDOptPrefixInfo,
-                       ICMPv6NDOptSrcLLAddr, ICMPv6PacketTooBig, IPOption_NOP,
+                       ICMPv6NDOptRDNSS, ICMPv6NDOptSrcLLAddr, ICMPv6PacketTooBig, IPOption_NOP,
                        IPOption_Router_Alert, IPv6, IPv6ExtHdrDestOpt, IPv6ExtHdrFragment,
-                       IPv6ExtHdrHopByHop, IPv6ExtHdrRouting, Raw, RouterAlert, wrpcap)
+                       IPv6ExtHdrHopByHop, IPv6ExtHdrRouting, Raw, RouterAlert, dns_compress, wrpcap)
 
 PROGRAM = ""
 MAC = dict(src="02:00:00:00:00:01", dst="02:00:00:00:00:02")
@@ -75,7 +75,29 @@ def icmps():
     yield six / ICMPv6ND_NS(tgt="fe80::1") / ICMPv6NDOptSrcLLAddr(lladdr=MAC["src"])
     yield six / ICMPv6ND_NA(tgt="fe80::1", R=1, S=1, O=0) / ICMPv6NDOptDstLLAddr(lladdr=MAC["src"])
     yield (six / ICMPv6ND_RA(routerlifetime=900, chlim=63) / ICMPv6NDOptMTU(mtu=1500) /
-           ICMPv6NDOptPrefixInfo(prefix="2001:db8::", prefixlen=64))
+           ICMPv6NDOptPrefixInfo(prefix="2001:db8::", prefixlen=64) /
+           ICMPv6NDOptRDNSS(dns=["2001:db8::53", "2001:db8::54"], lifetime=600))
+
+
+def applications():
+    """UDP whose payload VTL reads too."""
+    name = "www.Example.org"
+    query = DNS(id=0x1234, rd=1, qd=DNSQR(qname=name, qtype="AAAA"), ar=DNSRROPT(rclass=1232))
+    yield IP(**V4) / UDP(sport=4000, dport=53) / query
+    answer = DNS(id=7, qr=1, rd=1, qd=DNSQR(qname=name), an=(
+        DNSRR(rrname=name, type="CNAME", rdata="cdn.example.org") /
+        DNSRR(rrname="cdn.example.org", rdata="192.0.2.7")))
+    yield IP(**V4) / UDP(sport=53, dport=4000) / answer
+    yield dns_compress(IP(**V4) / UDP(sport=53, dport=4000) / answer)
+    yield IPv6(**V6) / UDP(sport=53, dport=4000) / DNS(qr=1, rcode=3, qd=DNSQR(qname="."))
+    boot = BOOTP(chaddr=bytes.fromhex("020000000001"), xid=0xCAFE, flags="B")
+    asks = [("message-type", "request"), ("requested_addr", "10.0.0.9"),
+            ("server_id", "10.0.0.1"), ("param_req_list", [1, 3, 6]), "end"]
+    yield IP(src="0.0.0.0", dst="255.255.255.255") / UDP(sport=68, dport=67) / boot / DHCP(options=asks)
+    gives = [("message-type", "ack"), ("lease_time", 600), ("subnet_mask", "255.255.255.0"),
+             ("router", "10.0.0.1"), ("name_server", "10.0.0.2", "10.0.0.3"), "end", "pad"]
+    boot = BOOTP(op=2, chaddr=bytes.fromhex("020000000001"), xid=0xCAFE, yiaddr="10.0.0.9")
+    yield IP(**V4) / UDP(sport=67, dport=68) / boot / DHCP(options=gives)
 
 
 def fragments():
@@ -122,7 +144,40 @@ def expected_icmpv6(frame, out):
         info = frame[ICMPv6NDOptPrefixInfo]
         out.update({"ra.lifetime": message.routerlifetime, "ra.hoplimit": message.chlim,
                     "ra.mtu": frame[ICMPv6NDOptMTU].mtu,
-                    "ra.prefix": f"{info.prefix}/{info.prefixlen}"})
+                    "ra.prefix": f"{info.prefix}/{info.prefixlen}",
+                    "ra.dns": frame[ICMPv6NDOptRDNSS].dns})
+
+
+def plain_name(name):
+    return name.decode().removesuffix(".") or "."
+
+
+def expected_dns(dns, out):
+    out.update({"dns.id": dns.id, "dns.response": bool(dns.qr), "dns.rd": bool(dns.rd),
+                "dns.code": dns.rcode, "dns.name": plain_name(dns.qd.qname), "dns.type": dns.qd.qtype})
+    for i in range(dns.ancount):
+        record = dns.an[i]
+        out.setdefault("dns.owners", []).append(plain_name(record.rrname))
+        if record.type == 5:
+            out.setdefault("dns.targets", []).append(plain_name(record.rdata))
+        else:
+            out.setdefault("dns.addresses", []).append(record.rdata)
+    if dns.arcount:
+        out.setdefault("dns.owners", []).append(plain_name(dns.ar.rrname))
+        out["dns.payload"] = dns.ar.rclass
+
+
+def expected_dhcp(frame, out):
+    boot = frame[BOOTP]
+    options = {option[0]: option[1] for option in frame[DHCP].options if isinstance(option, tuple)}
+    out.update({"dhcp.type": options["message-type"], "dhcp.xid": boot.xid,
+                "dhcp.broadcast": bool(boot.flags.B), "dhcp.yours": boot.yiaddr,
+                "dhcp.hardware": ":".join(f"{b:02x}" for b in boot.chaddr[:6])})
+    for theirs, ours in (("requested_addr", "requested"), ("server_id", "server"),
+                         ("lease_time", "lease"), ("subnet_mask", "mask"), ("router", "router"),
+                         ("name_server", "dns")):
+        if theirs in options:
+            out["dhcp." + ours] = options[theirs]
 
 
 def expected_ip(frame, out):
@@ -172,6 +227,10 @@ def expected(frame):
     elif proto == 17:
         out.update({"udp.sport": frame[UDP].sport, "udp.dport": frame[UDP].dport,
                     "payload": bytes(frame[UDP].payload).hex()})
+        if DNS in frame:
+            expected_dns(frame[DNS], out)
+        if DHCP in frame:
+            expected_dhcp(frame, out)
     elif proto == 1:
         icmp = frame[ICMP]
         out.update({"icmp.type": icmp.type, "icmp.code": icmp.code})
@@ -191,7 +250,7 @@ def scapy_frames():
     for link, (network, extra) in itertools.product(links(), networks()):
         for transport in transports(rng):
             frames.append((link() / network.copy() / transport, extra))
-    for packet in itertools.chain(icmps(), fragments()):
+    for packet in itertools.chain(icmps(), fragments(), applications()):
         frames.append((Ether(**MAC) / packet, {}))
     frames.append((Ether(**MAC) / ARP(op=1, psrc="192.0.2.1", pdst="192.0.2.9"), {}))
     frames.append((Ether(**MAC) / ARP(op=2, psrc="192.0.2.9", pdst="192.0.2.1"), {}))
@@ -233,6 +292,13 @@ TSHARK = [
     ("icmp.type", "icmp.type", as_int), ("icmpv6.type", "icmp.type", as_int),
     ("icmpv6.echo.identifier", "icmp.id", as_int), ("icmp.seq", "icmp.seq", as_int),
     ("icmpv6.nd.na.target_address", "nd.target", str), ("arp.opcode", "arp.op", as_int),
+    ("icmpv6.nd.ra.router_lifetime", "ra.lifetime", as_int), ("icmpv6.opt.mtu", "ra.mtu", as_int),
+    ("dns.id", "dns.id", as_int), ("dns.qry.name", "dns.name", str),
+    ("dns.qry.type", "dns.type", as_int), ("dhcp.id", "dhcp.xid", as_int),
+    ("dhcp.option.dhcp", "dhcp.type", as_int), ("dhcp.ip.your", "dhcp.yours", str),
+    ("dhcp.option.subnet_mask", "dhcp.mask", str), ("dhcp.option.router", "dhcp.router", str),
+    ("dhcp.option.domain_name_server", "dhcp.dns", str),
+    ("dhcp.option.ip_address_lease_time", "dhcp.lease", as_int),
     ("arp.src.proto_ipv4", "arp.psrc", str), ("arp.dst.hw_mac", "arp.hwdst", str),
 ]
 STATUS = ["ip.checksum.status", "tcp.checksum.status", "udp.checksum.status",
@@ -240,7 +306,8 @@ STATUS = ["ip.checksum.status", "tcp.checksum.status", "udp.checksum.status",
 
 
 def tshark(path):
-    fields = [field for field, _, _ in TSHARK] + STATUS + ["ieee8021ad.id", "vlan.id", "_ws.malformed", "data.data"]
+    fields = [field for field, _, _ in TSHARK] + STATUS + ["ieee8021ad.id", "vlan.id", "_ws.malformed", "data.data",
+                                                            "dns.a", "dns.aaaa", "icmpv6.opt.rdnss"]
     command = ["tshark", "-n", "-r", str(path), "-T", "fields", "-E", "separator=/t"]
     for option in ("ip.check_checksum", "tcp.check_checksum", "udp.check_checksum"):
         command += ["-o", option + ":TRUE"]
@@ -274,7 +341,7 @@ class WireInterop(unittest.TestCase):
             seen = tshark(path)
         self.assertEqual(len(seen), len(built))
         self.assertGreater(len(built), 12)
-        compared = 0
+        compared = listed = 0
         for vtl, shark in zip(built, seen):
             self.assertNotIn("error", vtl)
             self.assertEqual(shark["_ws.malformed"], "")
@@ -291,9 +358,15 @@ class WireInterop(unittest.TestCase):
             if "vlan" in vtl:
                 tags = [shark[name] for name in ("ieee8021ad.id", "vlan.id") if shark[name]]
                 self.assertEqual(as_ints(",".join(tags)), vtl["vlan"])
-            if vtl.get("payload") and "tcp.sport" not in vtl:
+            for field, name in (("dns.a", "dns.addresses"), ("dns.aaaa", "dns.addresses"),
+                                ("icmpv6.opt.rdnss", "ra.dns")):
+                if shark[field]:
+                    self.assertEqual([shark[field]], vtl[name])
+                    listed += 1
+            if vtl.get("payload") and not {"tcp.sport", "dns.id", "dhcp.xid"} & vtl.keys():
                 self.assertEqual(shark["data.data"].replace(":", ""), vtl["payload"])
         self.assertGreater(compared, 12 * 6)
+        self.assertEqual(listed, 3)
 
 
 if __name__ == "__main__":
