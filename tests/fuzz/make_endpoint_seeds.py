@@ -148,6 +148,10 @@ STORIES = {
     "nagle": passive(settings(STAMPS, 0, 16)) + write(100) + write(100) + ALL + write(2000) + ALL,
     "late_call": passive() + LAZY + write(2000) + LAZY + seconds(3) + ALL,
     "no_super_frames": passive(settings(STAMPS | SCALE, 0, 4)) + lossy() + ALL,
+    "many_holes": passive(settings(STAMPS | SCALE, 0x30), 0, bytes([15, 0, 48, 7, ZERO, ZERO]))
+    + (write(60000) + ALL) * 9 + write(60000) + bytes([28, 0]) + wake(3) + bytes([28, 1]) + ALL,
+    "many_crumbs": passive(settings(STAMPS | SCALE, 3)) + bytes([29, 150, 8, 0]) + bytes([29, 150, 8, 255])
+    + answer(64, b"\x40\0") + read(60000),
     "given_up": passive(settings(0, 0, 0, 2)) + write(3000) + wake(8),
 }
 
@@ -188,6 +192,7 @@ PAIRS = {
     "pools": pair(POOLED, POOLED) + EXCHANGE * 2 + BULK + both(3, 0xea, 0x60) + EXCHANGE * 4,
     "nagle": pair(settings(3, 0, 16)) + EXCHANGE * 2 + act(0, 3, 0, 9) * 3 + EXCHANGE,
     "keep_alive": pair(settings(3, 0, 0, 1)) + EXCHANGE * 2 + act(0, 2) * 3 + EXCHANGE,
+    "holes": pair() + EXCHANGE * 2 + BULK * 2 + act(0, 15) + act(0, 15) + act(0, 2) * 3 + EXCHANGE,
     "half_closed": pair() + EXCHANGE * 2 + act(0, 5, 0) + EXCHANGE + act(1, 3, 9, 9) + EXCHANGE * 2,
 }
 

@@ -240,8 +240,8 @@ class Pair {
       case 14:
         exchange_all();
         break;
-      default:
-        if (e.endpoint) e.endpoint->icmp_error(false, now_);
+      default:  // every other one
+        for (std::size_t at = 0; at < e.sent.size(); ++at) deliver(i, at);
     }
   }
 

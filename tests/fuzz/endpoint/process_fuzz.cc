@@ -17,14 +17,14 @@ namespace {
 
 using namespace vtl;
 using namespace vtl::endpoint;
-using endpoint::fuzz::contents;
+using endpoint::fuzz::content;
 using endpoint::fuzz::Witness;
 using vtl::fuzz::Input;
 
 constexpr std::uint32_t kSaltOut = 0x1234567, kSaltIn = 0x7654321;
 constexpr std::uint32_t kNear31 = 0x7ffffe00U, kNear32 = 0xfffffe00U;
 constexpr std::size_t kPool = 10 * ChunkPool::kChunk;
-constexpr std::size_t kMostSent = 512;
+constexpr std::size_t kMostSent = 2500;
 
 /// Small signed steps mostly, segments, and now and then anything.
 std::uint32_t delta(Input& in) {
@@ -181,8 +181,7 @@ class Attack {
   // `counts`: the peer goes on behind it.
   void hear(Segment s, std::size_t size, bool counts) {
     const wire::SeqNum begin = s.header.seq + (s.header.flags.syn() ? 1U : 0U);
-    const auto text = contents(kSaltIn, begin, size);
-    s.payload = text;
+    s.payload = content(kSaltIn, begin, size);
     witness_->process(*endpoint_, s, now_);
     if (counts) {
       peer_next_ = begin + static_cast<std::uint32_t>(size) + (s.header.flags.fin() ? 1U : 0U);
@@ -190,8 +189,7 @@ class Attack {
   }
 
   // Acknowledges what was delivered, then changes what the input says.
-  void answer() {
-    const std::uint8_t how = in_.octet();
+  void answer(std::uint8_t how) {
     Segment s;
     wire::TcpFields& h = s.header;
     h.source = wire::Port(4000);
@@ -244,6 +242,29 @@ class Attack {
       const Sent sent = sent_[first];
       sent_.erase(sent_.begin() + static_cast<std::ptrdiff_t>(first));
       receiver_->arrives(sent.begin, sent.end, sent.stamp);
+    }
+  }
+  // Every other one arrives and is acknowledged at once: as many holes as there can be.
+  void comb() {
+    const std::size_t left = in_.octet() % 4;
+    for (std::size_t at = left; at < sent_.size(); ++at) {
+      const Sent sent = sent_[at];
+      sent_.erase(sent_.begin() + static_cast<std::ptrdiff_t>(at));
+      receiver_->arrives(sent.begin, sent.end, sent.stamp);
+      answer(0);
+    }
+  }
+  // The same from the peer: small pieces with as small gaps, the last first or last.
+  void crumbs() {
+    const std::uint32_t count = in_.octet() * 4U, size = 1U + in_.octet() % 64;
+    const bool backwards = in_.octet() < 64;
+    for (std::uint32_t i = 0; i < count; ++i) {
+      Segment s;
+      s.header.seq = peer_next_ + size * (1 + 2 * (backwards ? count - i : i));
+      s.header.ack = receiver_->next();
+      s.header.flags.bits = wire::TcpFlags::kAck;
+      s.header.window = window_;
+      hear(s, size, false);
     }
   }
   void deliver_all() {
@@ -370,14 +391,20 @@ class Attack {
         break;
       case 24:
       case 25:
-        answer();
+        answer(in_.octet());
         break;
       case 26:
         deliver_all();
-        answer();
+        answer(in_.octet());
         break;
       case 27:
         answer_syn();
+        break;
+      case 28:
+        comb();
+        break;
+      case 29:
+        crumbs();
         break;
       default:
         segment();

@@ -24,20 +24,23 @@
 
 #include "tests/fuzz/fuzz.h"
 #include "tests/fuzz/input.h"
+#include "vtl/base/rng.h"
 #include "vtl/endpoint/endpoint.h"
 #include "vtl/endpoint/scoreboard.h"
 
 namespace vtl::endpoint::fuzz {
 
-inline std::uint8_t content(std::uint32_t salt, wire::SeqNum at) {
-  return static_cast<std::uint8_t>(((at.value() ^ salt) * 2654435761U) >> 23);
-}
-inline std::vector<std::uint8_t> contents(std::uint32_t salt, wire::SeqNum begin, std::size_t n) {
-  std::vector<std::uint8_t> out(n);
-  for (std::size_t i = 0; i < n; ++i) {
-    out[i] = content(salt, begin + static_cast<std::uint32_t>(i));
-  }
-  return out;
+/// `n` < 65536 octets of a stream from `at` on. They repeat after 2^18 only.
+inline Bytes content(std::uint32_t salt, wire::SeqNum at, std::size_t n) {
+  constexpr std::size_t kPeriod = std::size_t{1} << 18;
+  static const std::vector<std::uint8_t> kOctets = [] {
+    Rng rng(1);
+    std::vector<std::uint8_t> out(kPeriod);
+    for (std::uint8_t& octet : out) octet = static_cast<std::uint8_t>(rng.next());
+    out.insert(out.end(), out.begin(), out.begin() + 65536);
+    return out;
+  }();
+  return Bytes(kOctets).subspan((at.value() + salt) % kPeriod, n);
 }
 
 /// A set of positions in a stream.
@@ -110,7 +113,8 @@ class Witness {
   void process(Endpoint& endpoint, const Segment& s, Time now) {
     const wire::TcpFlags flags = s.header.flags;
     const bool opening = endpoint.state() == State::kSynSent;
-    if (held_ && flags.syn() && !flags.ack() && !flags.rst() && s.header.seq != irs_) begin(s);
+    const bool listening = held_ && endpoint.state() == State::kSynReceived;
+    if (listening && flags.syn() && !flags.ack() && !flags.rst() && s.header.seq != irs_) begin(s);
     if (irs_) take(s);
     endpoint.process(s, now);
     if (opening && endpoint.state() != State::kSynSent && endpoint.state() != State::kClosed) {
@@ -119,9 +123,8 @@ class Witness {
   }
 
   void write(Endpoint& endpoint, std::size_t most, Time now) {
-    const auto octets = contents(salt_out_, out_at(written_), most);
     const std::size_t room = endpoint.writable();
-    const std::size_t n = endpoint.write(octets, now);
+    const std::size_t n = endpoint.write(content(salt_out_, out_at(written_), most), now);
     FUZZ_CHECK(n <= std::min(most, room));
     written_ += n;
   }
@@ -131,6 +134,7 @@ class Witness {
   }
   void abort(Endpoint& endpoint, Time now) {
     aborted_ = true;
+    held_ = false;
     endpoint.abort(now);
   }
   void consume(Endpoint& endpoint, std::size_t most, Time now) {
@@ -138,10 +142,8 @@ class Witness {
       const Bytes bytes = endpoint.peek();
       FUZZ_CHECK(!bytes.empty());
       const std::size_t n = std::min(bytes.size(), most);
-      for (std::size_t i = 0; i < n; ++i) {
-        FUZZ_CHECK(bytes[i] ==
-                   content(salt_in_, *irs_ + 1 + static_cast<std::uint32_t>(read_ + i)));
-      }
+      const wire::SeqNum at = *irs_ + 1 + static_cast<std::uint32_t>(read_);
+      FUZZ_CHECK(std::ranges::equal(bytes.first(n), content(salt_in_, at, n)));
       endpoint.consume(n, now);
       read_ += n;
       most -= n;
@@ -171,6 +173,13 @@ class Witness {
     FUZZ_CHECK(endpoint.memory() <=
                config_.receive_buffer + config_.send_buffer + 4 * ChunkPool::kChunk + kOverhead);
     FUZZ_CHECK(endpoint.peek().empty() == (endpoint.readable() == 0));
+    FUZZ_CHECK(!endpoint.all_acknowledged() || endpoint.unacknowledged() == 0);
+    FUZZ_CHECK(!endpoint.finished() || endpoint.state() == State::kClosed);
+    FUZZ_CHECK(!endpoint.send_starved() || (config_.pool != nullptr && endpoint.writable() == 0));
+    FUZZ_CHECK(!endpoint.receive_starved() || config_.pool != nullptr);
+    FUZZ_CHECK(!endpoint.in_flight(max_sent_));
+    FUZZ_CHECK(endpoint.smoothed_rtt() >= Duration::zero());
+    check_peers_options(endpoint.peer_options());
     FUZZ_CHECK(endpoint.effective_mss() > 0 && endpoint.effective_mss() <= config_.mss);
     if (!aborted_) {  // which throws away what was not read
       FUZZ_CHECK(endpoint.stats().bytes_in == read_ + endpoint.readable());
@@ -192,6 +201,13 @@ class Witness {
   // The scoreboard, the ranges of the reassembly, the connection itself, lists of chunks.
   static constexpr std::size_t kOverhead =
       Scoreboard::kMaxRuns * sizeof(Scoreboard::Run) + 256 * 16 + 4096;
+
+  void check_peers_options(const wire::TcpOptions& known) const {
+    if (!peer_) return;
+    FUZZ_CHECK(known.mss == peer_->mss && known.window_scale == peer_->window_scale);
+    FUZZ_CHECK(known.sack_permitted == peer_->sack_permitted);
+    FUZZ_CHECK(known.timestamps.has_value() == peer_->timestamps.has_value());
+  }
 
   [[nodiscard]] wire::SeqNum out_at(std::uint64_t position) const {
     return iss_ + 1 + static_cast<std::uint32_t>(position);
@@ -248,11 +264,9 @@ class Witness {
     const wire::TcpFields& h = out.header;
     std::size_t size = 0;
     for (const Bytes piece : out.payload) {
-      for (const std::uint8_t octet : piece) {
-        const wire::SeqNum at = h.seq + static_cast<std::uint32_t>(size);
-        FUZZ_CHECK(octet == content(salt_out_, at));
-        ++size;
-      }
+      const wire::SeqNum at = h.seq + static_cast<std::uint32_t>(size);
+      FUZZ_CHECK(std::ranges::equal(piece, content(salt_out_, at, piece.size())));
+      size += piece.size();
     }
     FUZZ_CHECK(size == out.payload_size);
     FUZZ_CHECK(out.segment_size > 0 && out.segment_size <= config_.mss);
