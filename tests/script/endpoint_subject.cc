@@ -19,14 +19,20 @@ class EndpointSubject final : public Subject {
     endpoint_ = Endpoint::accept_syn(config_, kIdentity, iss_, syn, hold, now_);
   }
 
-  void deliver(const Segment& segment) override { endpoint_->process(segment, now_); }
+  void deliver(const Segment& segment) override {
+    if (endpoint_->yields_to(segment)) {  // the part of the table of connections
+      listen(segment, false);
+    } else {
+      endpoint_->process(segment, now_);
+    }
+  }
   std::vector<Sent> take(std::size_t /*expected*/) override {
     run();
     return std::exchange(sent_, {});
   }
   void icmp_error(bool hard) override { endpoint_->icmp_error(hard, now_); }
-  void icmp_too_big(std::uint16_t mtu) override {
-    endpoint_->packet_too_big(static_cast<std::uint16_t>(mtu - 40), data_seq_, now_);
+  void icmp_too_big(std::uint16_t mtu, std::optional<wire::SeqNum> seq) override {
+    endpoint_->packet_too_big(static_cast<std::uint16_t>(mtu - 40), seq.value_or(data_seq_), now_);
   }
 
   [[nodiscard]] Time now() const override { return now_; }

@@ -92,10 +92,10 @@ Script& Script::connect() {
   return *this;
 }
 
-Script& Script::syn(bool hold, std::string_view flags) {
+Script& Script::syn(bool hold, std::string_view flags, std::string_view text) {
   std::string data;
   moment_ = now();
-  const Segment in = build(Seg{}.seq(0).flags(flags), data);
+  const Segment in = build(Seg{}.seq(0).flags(flags).data(text), data);
   peer_next_ = 1;
   subject_->listen(in, hold);
   return *this;
@@ -311,6 +311,9 @@ void Script::match(const Seg& want, const Sent& got, std::size_t index) const {
     }
     EXPECT_EQ(blocks, *want.sack_) << "SACK blocks";
   }
+  if (want.sack_permitted_) {
+    EXPECT_EQ(h.options.sack_permitted, *want.sack_permitted_) << "SACK permitted";
+  }
   if (want.ect_) {
     EXPECT_EQ(got.ect, *want.ect_) << "ECT";
   }
@@ -354,12 +357,16 @@ Script& Script::swallow() {
 }
 
 Script& Script::icmp_error(bool hard) {
+  moment_ = now();
   subject_->icmp_error(hard);
   return *this;
 }
 
-Script& Script::icmp_too_big(std::uint16_t mtu) {
-  subject_->icmp_too_big(mtu);
+Script& Script::icmp_too_big(std::uint16_t mtu, std::optional<std::uint32_t> seq) {
+  moment_ = now();
+  std::optional<wire::SeqNum> quoted;
+  if (seq) quoted = our_iss_.value_or(wire::SeqNum(0)) + *seq;
+  subject_->icmp_too_big(mtu, quoted);
   return *this;
 }
 

@@ -165,7 +165,7 @@ class Script {
   // States.
   Script& connect();  ///< SYN-SENT; the SYN is due
   /// A SYN arrived; SYN-RECEIVED.
-  Script& syn(bool hold = false, std::string_view flags = "S");
+  Script& syn(bool hold = false, std::string_view flags = "S", std::string_view text = {});
   /// A SYN of the same peer and ports for a new connection, from `iss` on; it is this story's from
   /// now on.
   Script& new_syn(std::uint32_t iss, Seg segment = {});
@@ -191,7 +191,8 @@ class Script {
   Script& swallow();
   /// An ICMP error about the connection.
   Script& icmp_error(bool hard);
-  Script& icmp_too_big(std::uint16_t mtu);
+  /// Unless told otherwise it quotes the last segment that was sent.
+  Script& icmp_too_big(std::uint16_t mtu, std::optional<std::uint32_t> seq = std::nullopt);
   /// The peer sends all that the window allows, a segment at a time, until it is shut.
   Script& fill_window();
 

@@ -47,8 +47,8 @@ class Subject {
   virtual std::vector<Sent> take(std::size_t expected) = 0;
   /// An ICMP error about the connection: port unreachable if `hard`, else host unreachable.
   virtual void icmp_error(bool hard) = 0;
-  /// An ICMP error: a segment did not fit a link of that MTU.
-  virtual void icmp_too_big(std::uint16_t mtu) = 0;
+  /// An ICMP error: the segment at `seq` did not fit a link of that MTU. Unset: the last one sent.
+  virtual void icmp_too_big(std::uint16_t mtu, std::optional<wire::SeqNum> seq) = 0;
 
   // The clock.
   [[nodiscard]] virtual Time now() const = 0;

@@ -39,6 +39,7 @@ constexpr Duration kLateness = 5s;  // for what a timer brings, on a loaded mach
 constexpr int kSendBuffer = 1 << 20;
 constexpr std::size_t kEchoSize = 8;
 constexpr std::size_t kQuoted = 28;  // octets of the packet that an ICMP error quotes
+constexpr std::size_t kQuotedSeq = 24;
 
 [[noreturn]] void failed(const std::string& what) {
   throw lab::LabError(Error{what + ": " + std::strerror(errno)});
@@ -168,7 +169,11 @@ class KernelSubject final : public Subject {
   }
 
   void icmp_error(bool hard) override { send_icmp(hard ? 3 : 1, 0); }
-  void icmp_too_big(std::uint16_t mtu) override { send_icmp(4, mtu); }
+  void icmp_too_big(std::uint16_t mtu, std::optional<wire::SeqNum> seq) override {
+    fence();
+    if (seq && last_packet_.size() == kQuoted) store_be32(last_packet_, kQuotedSeq, seq->value());
+    send_icmp(4, mtu);
+  }
 
   Time now() const override { return world_.now(); }
   void setting(const std::string& key, const std::string& value) override {

@@ -1,4 +1,4 @@
-// Closing and resets: RFC 9293 sections 3.6 and 3.10.4 to 3.10.7; RFC 5961; RFC 6191.
+// Closing and resets: RFC 9293 sections 3.6 and 3.10.4 to 3.10.7; RFC 5961.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -305,40 +305,90 @@ ENDPOINT_STORY(ResetFor, Reset_NoAnswer, "a function, no connection") {
   EXPECT_FALSE(reset_for(in).has_value());
 }
 
-ENDPOINT_STORY(Reuse, TimeWait_SynBeyondTheOldConnection_Yields,
-               "asks the endpoint; the table decides") {
+STORY(Close, FinWait1_FinCrossesOursWithText_Closing) {
   Script s;
-  s.time_wait();
-  Segment syn;
-  syn.header.flags.bits = wire::TcpFlags::kSyn;
-  syn.header.seq = wire::SeqNum(5000 + 100);
-  EXPECT_TRUE(s.endpoint().yields_to(syn));
-  syn.header.seq = wire::SeqNum(5000);
-  EXPECT_FALSE(s.endpoint().yields_to(syn));
+  s.established().write("ours").shutdown().swallow();
+  s.send(seg().data("theirs").flags("FA").ack(1)).expect({seg().seq(6).ack(8).flags("A")});
+  s.state(State::kClosing);
+  EXPECT_EQ(s.unread(), "theirs");
+  s.send(seg().ack(5)).quiet().state(State::kClosing);
+  s.send(seg().ack(6)).quiet().state(State::kTimeWait);
 }
 
-ENDPOINT_STORY(Reuse, TimeWait_TimestampsDecide, "asks the endpoint; the table decides") {
-  Config config = plain();
-  config.offer_timestamps = true;
-  Script s(config, {.stamps = true});
-  s.time_wait();
-  Segment syn;
-  syn.header.flags.bits = wire::TcpFlags::kSyn;
-  syn.header.seq = wire::SeqNum(1);
-  syn.header.options.timestamps = wire::TcpTimestamps{9000, 0};
-  EXPECT_TRUE(s.endpoint().yields_to(syn));
-  syn.header.options.timestamps = wire::TcpTimestamps{100, 0};
-  syn.header.seq = wire::SeqNum(100'000);
-  EXPECT_FALSE(s.endpoint().yields_to(syn));
+STORY(Close, FinWait1_FinAndAckOfTextOnly_Closing) {
+  Script s;
+  s.established().write("ours").shutdown().swallow();
+  s.send(seg().flags("FA").ack(5)).expect({seg().seq(6).ack(2).flags("A")});
+  s.state(State::kClosing);
 }
 
-ENDPOINT_STORY(Reuse, Established_NeverYields, "asks the endpoint; the table decides") {
+STORY(Close, FinWait2_FinBeyondAGap_Waits) {
   Script s;
-  s.established();
-  Segment syn;
-  syn.header.flags.bits = wire::TcpFlags::kSyn;
-  syn.header.seq = wire::SeqNum(5000 + 100);
-  EXPECT_FALSE(s.endpoint().yields_to(syn));
+  s.fin_wait_2().send(seg().seq(4).data("def").flags("FA").ack(2)).expect({ack(1)});
+  s.state(State::kFinWait2);
+  s.send(seg().seq(1).data("abc").ack(2)).expect({ack(8)});
+  s.state(State::kTimeWait);
+}
+
+STORY(Close, FinWait1_TextBeforeAndBehindTheAckOfOurs_AllTaken) {
+  Script s;
+  s.fin_wait_1();
+  s.send(seg().data("one").ack(1)).expect({ack(4)});
+  s.send(seg().data("two").ack(2)).expect({ack(7)});
+  s.state(State::kFinWait2);
+  s.send(seg().data("three").flags("FA").ack(2)).expect({ack(13)});
+  s.state(State::kTimeWait);
+}
+
+STORY(Close, CloseWait_TextOfOursLost_SentAgain) {
+  Script s;
+  s.close_wait().write("answer").expect({seg().seq(1).data("answer")});
+  s.later(200, {seg().seq(1).data("answer").again()});
+  s.send(seg().seq(2).ack(7)).quiet().state(State::kCloseWait);
+}
+
+STORY(Close, LastAck_AckOfTextOnly_Stays) {
+  Script s;
+  s.close_wait().write("rest").shutdown().swallow();
+  s.send(seg().seq(2).ack(5)).quiet().state(State::kLastAck);
+  s.send(seg().seq(2).ack(6)).quiet().state(State::kClosed).reason(EndReason::kNone);
+}
+
+STORY(Close, UnsentTextAtShutdown_AllOfItThenTheFin) {
+  Script s(plain(), {.window = 2920});
+  s.established().write(5000).expect_stream(1, 2920);
+  s.shutdown().quiet().state(State::kFinWait1);
+  s.send(seg().ack(2921)).swallow();
+  s.send(seg().ack(5002)).quiet().state(State::kFinWait2);
+}
+
+STORY(Close, ReaderHasNotReadAll_TheFinIsAcknowledgedAllTheSame) {
+  Script s;
+  s.established().send(seg().data("unread")).swallow();
+  s.send(seg().flags("FA")).expect({ack(8)});
+  EXPECT_FALSE(s.at_end());
+  s.read_all();
+  EXPECT_TRUE(s.at_end());
+}
+
+STORY(Reset, CloseWait_TextAcknowledgedBefore_StaysReadable) {
+  Script s;
+  s.established().send(seg().data("kept")).swallow();
+  s.send(seg().flags("FA")).swallow();
+  s.send(seg().seq(6).flags("R")).quiet().state(State::kClosed);
+  EXPECT_EQ(s.unread(), "kept");
+}
+
+STORY(Abort, CloseWait_Reset) {
+  Script s;
+  s.close_wait().abort().expect({seg().seq(1).ack(2).flags("RA")});
+  s.state(State::kClosed);
+}
+
+STORY(Abort, FinWait1_Reset) {
+  Script s;
+  s.fin_wait_1().abort().expect({seg().seq(2).flags("RA")});
+  s.state(State::kClosed);
 }
 
 }  // namespace

@@ -117,6 +117,51 @@ STORY(ActiveOpen, SynAckTwice_SecondIsAnswered) {
   s.state(State::kEstablished);
 }
 
+STORY(ActiveOpen, SynSent_AckOfOursWithoutASyn_Ignored) {
+  Script s;
+  s.syn_sent().send(seg().seq(1).ack(1)).quiet().state(State::kSynSent);
+}
+
+STORY(ActiveOpen, SynSent_TextWithoutAnything_Ignored) {
+  Script s;
+  s.syn_sent().send(seg().seq(1).data("x").flags("P")).quiet();
+  s.send(seg().seq(1).flags("F")).quiet().state(State::kSynSent);
+}
+
+STORY(ActiveOpen, SynAckWithAZeroWindow_EstablishedAndWaits) {
+  Script s(plain(), {.window = 0});
+  s.established(true).write(3000).quiet();
+  s.send(seg().ack(1).win(2920)).expect_stream(1, 2920);
+}
+
+STORY(ActiveOpen, SynAckAgainBecauseOurAckWasLost_AnsweredAndTextGoesOn) {
+  Script s;
+  s.established(true).write("text").expect({seg().data("text")});
+  s.send(seg().seq(0).flags("SA").ack(1)).expect({seg().seq(5).ack(1).flags("A").len(0)});
+  s.send(seg().ack(5)).quiet();
+}
+
+STORY(ActiveOpen, Offers_SackScaleTimestampsAndMss) {
+  Config config = plain();
+  config.offer_sack = config.offer_timestamps = config.offer_window_scale = true;
+  Script s(config);
+  s.connect().expect({seg().flags("S").mss(1460).any_scale().sack_permitted(true).stamps(0, 0)});
+}
+
+STORY(SimultaneousOpen, SynSent_SynThenTextWithTheAck_Taken) {
+  Script s;
+  s.syn_sent().send(seg().seq(0).flags("S")).expect({seg().seq(0).ack(1).flags("SA")});
+  s.send(seg().seq(1).data("hello").ack(1)).expect({ack(6)});
+  s.state(State::kEstablished);
+  EXPECT_EQ(s.unread(), "hello");
+}
+
+STORY(SimultaneousOpen, SynReceived_NoAnswer_SynAckAgain) {
+  Script s;
+  s.syn_sent().send(seg().seq(0).flags("S")).expect({seg().seq(0).ack(1).flags("SA")});
+  s.later(1000, {seg().seq(0).ack(1).flags("SA").again()});
+}
+
 STORY(SimultaneousOpen, SynSent_Syn_SynAckThenEstablished) {
   Script s;
   s.connect().expect({seg().flags("S").seq(0)});
@@ -207,7 +252,62 @@ STORY(PassiveOpen, SynReceived_AckWithDataAndFin_AllTaken) {
 
 STORY(PassiveOpen, DataInTheSyn_NotTakenSoThePeerSendsItAgain) {
   Script s;
-  s.syn().expect({seg().ack(1).flags("SA")});
+  s.syn(false, "S", "early").expect({seg().ack(1).flags("SA")});
+  s.send(seg().seq(1).ack(1).data("early")).expect({ack(6)});
+  EXPECT_EQ(s.unread(), "early");
+}
+
+STORY(PassiveOpen, SynReceived_TextWithoutAck_Dropped) {
+  Script s;
+  s.syn_received().send(seg().seq(1).data("x").flags("P")).quiet().state(State::kSynReceived);
+}
+
+STORY(PassiveOpen, SynReceived_FinWithoutText_CloseWait) {
+  Script s;
+  s.syn_received().send(seg().seq(1).flags("FA").ack(1)).expect({seg().seq(1).ack(2).flags("A")});
+  s.state(State::kCloseWait);
+}
+
+STORY(PassiveOpen, SynReceived_AckBeyondTheWindow_Answered) {
+  Script s;
+  s.syn_received().send(seg().seq(200'000).ack(1)).expect({ack(1)});
+  s.state(State::kSynReceived);
+}
+
+STORY(PassiveOpen, SynReceived_ResetOutsideTheWindow_Ignored) {
+  Script s;
+  s.syn_received().send(seg().seq(200'000).flags("R")).quiet().state(State::kSynReceived);
+}
+
+STORY(PassiveOpen, SynReceived_AnotherSynInTheWindow_Challenged) {
+  Script s;
+  s.syn_received().send(seg().seq(100).flags("S"));
+  s.kernel_differs("RFC 793: before it is synchronized that is an error, and the end",
+                   {seg().flags("RA")});
+  s.expect({seg().seq(1).ack(1).flags("A")});
+  s.kernel_differs("RFC 793", State::kClosed).state(State::kSynReceived);
+}
+
+STORY(PassiveOpen, SynAckLost_TheTimerSendsItAgain) {
+  Script s;
+  s.syn_received().later(1000, {seg().seq(0).ack(1).flags("SA").again()});
+  s.send(seg().ack(1)).quiet().state(State::kEstablished);
+}
+
+STORY(PassiveOpen, HandshakesAckLost_TextBringsIt) {
+  Script s;
+  s.syn_received().send(seg().seq(1).data("text").ack(1)).expect({ack(5)});
+  s.state(State::kEstablished);
+  EXPECT_EQ(s.unread(), "text");
+}
+
+// RFC 5927 section 4: before the connection is synchronized a hard error may end it.
+ENDPOINT_STORY(PassiveOpen, SynReceived_HardIcmpError_Unreachable,
+               "the kernel's program knows of no connection yet") {
+  Script s;
+  s.syn().expect({seg().flags("SA")});
+  s.endpoint().icmp_error(true, s.now());
+  s.quiet().state(State::kClosed).reason(EndReason::kUnreachable);
 }
 
 ENDPOINT_STORY(HeldSyn, Held_TimePasses_NothingIsSent,
@@ -288,10 +388,25 @@ ENDPOINT_STORY(HeldSyn, Held_WrittenMeanwhile_GoesAfterTheHandshake,
   s.send(seg().ack(1)).expect({seg().seq(1).data("hi")});
 }
 
+ENDPOINT_STORY(HeldSyn, Held_HardIcmpError_Ignored, "no program can hold a SYN of the kernel's") {
+  Script s;
+  s.syn(true).quiet();
+  s.endpoint().icmp_error(true, s.now());
+  s.quiet().state(State::kSynReceived);
+}
+
 STORY(Options, PeerWithoutMss_DefaultOf536) {
   Script s(plain(), {.mss = std::nullopt});
   s.established();
   EXPECT_EQ(s.effective_mss(), 536);
+}
+
+// RFC 9293 MUST-15: 536 where the peer says nothing, and 1220 on IPv6.
+ENDPOINT_STORY(Options, PeerWithoutMss_DefaultOfTheIpVersion, "the stories' kernel speaks IPv4") {
+  Config config = plain();
+  config.default_mss = kDefaultMssV6;
+  Script s(config, {.mss = std::nullopt});
+  s.established().write(2000).expect({seg().len(1220), seg().len(780)});
 }
 
 ENDPOINT_STORY(Options, PeerWithTinyMss_Floored,
@@ -299,6 +414,64 @@ ENDPOINT_STORY(Options, PeerWithTinyMss_Floored,
   Script s(plain(), {.mss = 1});
   s.established();
   EXPECT_EQ(s.endpoint().effective_mss(), 48);
+}
+
+STORY(Options, PeerWithALargerMss_OursCounts) {
+  Script s(plain(), {.mss = 9000});
+  s.established().write(3000).expect({seg().len(1460), seg().len(1460), seg().len(80)});
+}
+
+STORY(Options, PeerWithASmallerMss_ItsCounts) {
+  Script s(plain(), {.mss = 1000});
+  s.established().write(2500).expect({seg().len(1000), seg().len(1000), seg().len(500)});
+}
+
+STORY(Options, OursIsSmall_OfferedAndKept) {
+  Config config = plain();
+  config.mss = 1000;
+  Script s(config);
+  s.syn().expect({seg().flags("SA").mss(1000)});
+  s.send(seg().ack(1)).write(2000).expect({seg().len(1000), seg().len(1000)});
+}
+
+STORY(Options, SynDoesNotPermitSack_TheAnswerDoesNot) {
+  Config config = plain();
+  config.offer_sack = true;
+  Script s(config);
+  s.syn().expect({seg().flags("SA").sack_permitted(false)});
+}
+
+STORY(Options, SynPermitsSack_TheAnswerDoes) {
+  Config config = plain();
+  config.offer_sack = true;
+  Script s(config, {.sack = true});
+  s.syn().expect({seg().flags("SA").sack_permitted(true)});
+}
+
+STORY(Options, SynSent_AnswerWithoutScale_WindowsAreNotShifted) {
+  Config config = plain();
+  config.offer_window_scale = true;
+  Script s(config, {.window = 2920});
+  s.connect().expect({seg().flags("S").any_scale()});
+  s.send(seg().seq(0).flags("SA").ack(1)).expect({seg().flags("A")});
+  s.write(5000).expect_stream(1, 2920);
+}
+
+STORY(Options, WindowOfTheSyn_NotShifted) {
+  Config config = plain();
+  config.offer_window_scale = true;
+  Script s(config, {.scale = 7, .window = 2920});
+  s.connect().expect({seg().flags("S").any_scale()});
+  s.send(seg().seq(0).flags("SA").ack(1)).expect({seg().flags("A")});
+  s.write(5000).expect_stream(1, 2920);
+}
+
+STORY(Options, BothScale_ThePeersWindowIsShifted) {
+  Config config = plain();
+  config.offer_window_scale = true;
+  Script s(config, {.scale = 2, .window = 730});
+  s.syn().swallow();
+  s.send(seg().ack(1)).write(5000).expect_stream(1, 2920);
 }
 
 STORY(Options, PeerOffersNoScale_NoneInTheAnswer) {

@@ -214,21 +214,5 @@ ENDPOINT_STORY(Buffer, IdleConnection_Within2KiB, "a bound of the endpoint's") {
   EXPECT_LE(s.endpoint().memory(), 2048U);
 }
 
-ENDPOINT_STORY(PathMtu, Lowered_OutstandingGoesAgainInSmallerSegments, "asks the endpoint") {
-  Script s;
-  s.flight(2920);
-  s.endpoint().limit_mss(1000, s.now());
-  s.expect({seg().seq(1).len(1000).again(), seg().seq(1001).len(1000).again(),
-            seg().seq(2001).len(920).again()});
-  EXPECT_EQ(s.endpoint().effective_mss(), 1000);
-}
-
-ENDPOINT_STORY(PathMtu, LoweredToNothing_Floored, "asks the endpoint") {
-  Script s;
-  s.established();
-  s.endpoint().limit_mss(0, s.now());
-  EXPECT_EQ(s.endpoint().effective_mss(), 28);
-}
-
 }  // namespace
 }  // namespace vtl::endpoint::script
