@@ -1,8 +1,11 @@
 // The endpoint against lwIP, a TCP that shares no line and no author with Linux's, over a line that
 // VTL impairs, on a virtual clock: every combination of role, IP version, line, MTU and who closes
-// first; then what a connection goes through besides data.
+// first; then, with those, every pair of what the endpoint can be set to
+// (tests/support/covering.h), over several seeds; then what a connection goes through besides data.
 //
-// The packaged lwIP knows window scaling (a shift of 1), not timestamps and no SACK.
+// The packaged lwIP knows window scaling (a shift of 1), keeps data that comes out of order, and
+// says so by duplicate acknowledgements only: no timestamps, no SACK, no ECN. So the endpoint sends
+// by NewReno's recovery here, whatever it offers.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
@@ -11,6 +14,7 @@
 #include <tuple>
 
 #include "tests/interop/lwip_peer.h"
+#include "tests/support/covering.h"
 #include "tests/support/impaired_endpoint.h"
 #include "tests/unit/packet/frames.h"
 #include "vtl/wire/ethernet.h"
@@ -34,7 +38,7 @@ ImpairSettings line(ImpairSettings settings) {
   return settings;
 }
 
-const std::array<Line, 7> kLines{
+const std::array<Line, 8> kLines{
     Line{"NoLoss", line({})},
     Line{"Loss01", line({.loss = 0.001})},
     Line{"Loss1", line({.loss = 0.01})},
@@ -42,7 +46,10 @@ const std::array<Line, 7> kLines{
     Line{"Reorder10", line({.reorder = 0.1})},
     Line{"Duplicate10", line({.duplicate = 0.1})},
     Line{"Corrupt1", line({.corrupt = 0.01})},
+    Line{"AllAtOnce", line({.loss = 0.05, .reorder = 0.1, .duplicate = 0.1, .corrupt = 0.01})},
 };
+
+constexpr std::array<std::size_t, 3> kBuffers{1 << 20, 64 << 10, 8 << 10};
 
 struct World {
   bool active = true;  // the endpoint opens
@@ -50,6 +57,12 @@ struct World {
   std::size_t line = 0;
   bool small_mtu = false;
   bool endpoint_closes_first = true;
+  // How the endpoint is set.
+  bool no_scale = false;
+  bool no_extensions = false;  // neither timestamps nor SACK nor ECN are offered
+  bool no_super_frames = false;
+  bool nagle = false;
+  std::size_t buffers = 0;  // of kBuffers
 
   [[nodiscard]] std::uint16_t mtu() const {
     if (!small_mtu) return 1500;
@@ -65,6 +78,11 @@ struct World {
                        endpoint_closes_first ? "Vtl" : "Lwip");
   }
 };
+
+void PrintTo(const World& world, std::ostream* out) {
+  *out << world.name();
+}
+
 // An endpoint, the line, and lwIP.
 class Pair {
  public:
@@ -87,7 +105,12 @@ class Pair {
     Config out;
     out.keep_alive_idle = keep_alive_;
     out.mss = static_cast<std::uint16_t>(world_.mtu() - (world_.v6 ? 60 : 40));
-    out.offer_sack = true;
+    out.offer_sack = out.offer_timestamps = !world_.no_extensions;
+    out.ecn = world_.no_extensions ? Ecn::kOff : Ecn::kRequest;
+    out.offer_window_scale = !world_.no_scale;
+    if (world_.no_super_frames) out.max_super_frame = out.mss;
+    out.nagle = world_.nagle;
+    out.receive_buffer = out.send_buffer = kBuffers[world_.buffers];
     out.congestion = seed_ % 2 == 0 ? Congestion::kCubic : Congestion::kNewReno;
     return out;
   }
@@ -183,29 +206,24 @@ struct LwipProgram {
   }
 };
 
-using Combination = std::tuple<bool, bool, std::size_t, bool, bool>;
-
-class InteropLwip : public ::testing::TestWithParam<Combination> {
- protected:
-  static World world(const Combination& of) { return std::make_from_tuple<World>(of); }
-};
-
-TEST_P(InteropLwip, BothWaysAtOnceThenShutdownInOrder) {
-  const World w = world(GetParam());
-  const std::uint64_t seed = w.number();
+// Data both ways at once, then shutdown in order.
+void exchange(const World& w, std::uint64_t seed, std::size_t octets) {
   SCOPED_TRACE(fmt::format("{}, seed {}", w.name(), seed));
-  constexpr std::size_t kOctets = 1'000'000;
   Pair pair(w, seed);
   ASSERT_TRUE(pair.open());
-  EXPECT_EQ(pair.endpoint().peer_options().window_scale, 1);
-  EXPECT_LE(pair.endpoint().effective_mss(), w.mtu() - 40);
-  const Octets there = test::pattern(kOctets, 1), back = test::pattern(kOctets, 2);
+  const wire::TcpOptions theirs_offer = pair.endpoint().peer_options();
+  // In its SYN always, in its SYN,ACK when ours asked.
+  EXPECT_EQ(theirs_offer.window_scale.has_value(), !w.active || !w.no_scale);
+  EXPECT_EQ(theirs_offer.window_scale.value_or(1), 1);
+  EXPECT_FALSE(theirs_offer.timestamps || theirs_offer.sack_permitted);
+  EXPECT_EQ(pair.endpoint().effective_mss(), w.mtu() - (w.v6 ? 60 : 40));
+  const Octets there = test::pattern(octets, 1), back = test::pattern(octets, 2);
   test::EndpointProgram ours(there, w.endpoint_closes_first);
   LwipProgram theirs{back, !w.endpoint_closes_first};
   const bool finished = pair.until([&] {
     ours.turn(pair.endpoint(), pair.now());
     theirs.turn(pair.lwip());
-    return theirs.received.size() >= kOctets && theirs.shut && pair.endpoint().at_end() &&
+    return theirs.received.size() >= octets && theirs.shut && pair.endpoint().at_end() &&
            pair.endpoint().all_acknowledged() &&
            pair.lwip().state() == (w.endpoint_closes_first ? "CLOSED" : "TIME_WAIT");
   });
@@ -221,6 +239,21 @@ TEST_P(InteropLwip, BothWaysAtOnceThenShutdownInOrder) {
   EXPECT_EQ(pair.ours().damaged() > 0, line.corrupt > 0);
   EXPECT_EQ(pair.ours().inbound().reordered.value() > 0, line.reorder > 0);
   EXPECT_EQ(pair.ours().inbound().duplicated.value() > 0, line.duplicate > 0);
+  const std::uint64_t lost =
+      pair.ours().inbound().lost.value() + pair.ours().outbound().lost.value();
+  EXPECT_TRUE(line.loss == 0 ? lost == 0 : lost > 0 || line.loss < 0.01);  // too few to tell
+}
+
+using Combination = std::tuple<bool, bool, std::size_t, bool, bool>;
+
+class InteropLwip : public ::testing::TestWithParam<Combination> {
+ protected:
+  static World world(const Combination& of) { return std::make_from_tuple<World>(of); }
+};
+
+TEST_P(InteropLwip, BothWaysAtOnceThenShutdownInOrder) {
+  const World w = world(GetParam());
+  exchange(w, w.number(), 1'000'000);
 }
 
 INSTANTIATE_TEST_SUITE_P(Worlds, InteropLwip,
@@ -229,6 +262,41 @@ INSTANTIATE_TEST_SUITE_P(Worlds, InteropLwip,
                                             ::testing::Bool(), ::testing::Bool()),
                          [](const auto& each) {
                            return std::make_from_tuple<World>(each.param).name();
+                         });
+
+// Every pair of settings occurs in some row.
+std::vector<World> covering_worlds() {
+  std::vector<World> out;
+  for (const auto& level :
+       test::covering_rows({2, 2, kLines.size(), 2, 2, 2, 2, 2, 2, kBuffers.size()})) {
+    out.push_back({.active = level[0] != 0,
+                   .v6 = level[1] != 0,
+                   .line = level[2],
+                   .small_mtu = level[3] != 0,
+                   .endpoint_closes_first = level[4] != 0,
+                   .no_scale = level[5] != 0,
+                   .no_extensions = level[6] != 0,
+                   .no_super_frames = level[7] != 0,
+                   .nagle = level[8] != 0,
+                   .buffers = level[9]});
+  }
+  return out;
+}
+
+class InteropLwipSettings : public ::testing::TestWithParam<World> {};
+
+TEST_P(InteropLwipSettings, BothWaysAtOnceThenShutdownInOrder) {
+  for (std::uint64_t seed = 1000; seed < 1008; ++seed) exchange(GetParam(), seed, 300'000);
+}
+
+INSTANTIATE_TEST_SUITE_P(Settings, InteropLwipSettings, ::testing::ValuesIn(covering_worlds()),
+                         [](const auto& each) {
+                           const World& w = each.param;
+                           return fmt::format("{}{}{}{}{}_Buffers{}", w.name(),
+                                              w.no_scale ? "_NoScaling" : "",
+                                              w.no_extensions ? "_NoExtensions" : "",
+                                              w.no_super_frames ? "_NoSuperFrames" : "",
+                                              w.nagle ? "_Nagle" : "", kBuffers[w.buffers]);
                          });
 
 // What holds for either role and both IP versions.
