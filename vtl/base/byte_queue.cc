@@ -65,6 +65,13 @@ std::size_t ByteQueue::append(Bytes bytes) {
   return taken;
 }
 
+void ByteQueue::adopt(std::uint8_t* chunk, std::size_t offset, std::size_t size) {
+  assert(fits(offset) && size > 0 && offset + size <= ChunkPool::kChunk);
+  if (size_ == 0) head_ = offset;
+  chunks_.push_back(chunk);
+  size_ += size;
+}
+
 Bytes ByteQueue::front() const noexcept {
   if (size_ == 0) return {};
   return {chunks_.front() + head_, std::min(size_, ChunkPool::kChunk - head_)};

@@ -76,6 +76,13 @@ class ByteQueue {
   /// Copies [offset, offset + out.size()) out.
   void copy(std::size_t offset, MutableBytes out) const noexcept;
   void clear() noexcept;
+  /// A chunk whose octets begin at `offset` can follow what is there without a copy.
+  [[nodiscard]] bool fits(std::size_t offset) const noexcept {
+    return size_ == 0 || (offset == 0 && tail_room() == 0);
+  }
+  /// Appends `size` >= 1 octets that lie at `offset` of a chunk of the same pool; fits(offset). The
+  /// chunk is the queue's from now on.
+  void adopt(std::uint8_t* chunk, std::size_t offset, std::size_t size);
   /// Octets that append() takes without a new chunk.
   [[nodiscard]] std::size_t tail_room() const noexcept {
     return chunks_.size() * ChunkPool::kChunk - head_ - size_;

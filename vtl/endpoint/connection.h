@@ -155,6 +155,7 @@ class Connection {
   [[nodiscard]] std::size_t writable() const noexcept;
   [[nodiscard]] std::size_t unacknowledged() const noexcept { return to_send_.size(); }
   std::size_t write(Bytes data, Time now);
+  std::size_t take_from(Connection& from, std::size_t most, Time now);
   void shutdown(Time now);
   void abort(Time now);
   // path_mtu.cc
@@ -299,6 +300,9 @@ class Connection {
     return std::max<std::uint32_t>(most - most % mss_, mss_);
   }
   void announce_window() noexcept;
+  void on_read(std::size_t n, Time now);
+  void on_written(Time now);
+  [[nodiscard]] std::size_t send_room() const noexcept;
   void set_mss() noexcept;
   void note_arrived(std::uint32_t acked) noexcept;
   void believe_path(Time now);

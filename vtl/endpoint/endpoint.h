@@ -235,6 +235,12 @@ class Endpoint {
   [[nodiscard]] bool receive_starved() const noexcept;
   /// Appends as much as fits and returns how much.
   std::size_t write(Bytes data, Time now);
+  /// Moves octets that arrived at `from` to what this end sends, as consume() and write() would,
+  /// until `most` or more were moved, and returns how many. Where both have their memory from one
+  /// pool chunks change hands, so that a spent pool does not stop it, and it copies only what must
+  /// be put together with what is there; an empty send queue takes a chunk also where that is more
+  /// than its buffer.
+  std::size_t take_from(Endpoint& from, std::size_t most, Time now);
   /// Octets written that the peer has not acknowledged.
   [[nodiscard]] std::size_t unacknowledged() const noexcept;
   /// FIN after what was written.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cassert>
 #include <cstring>
+#include <utility>
 
 namespace vtl::endpoint {
 
@@ -16,6 +17,15 @@ void ReceiveBuffer::consume(std::size_t n) noexcept {
   assert(n <= readable());
   begin_ += n;
   trim();
+}
+
+std::uint8_t* ReceiveBuffer::release_front() noexcept {
+  assert(front_is_alone());
+  std::uint8_t* const chunk = std::exchange(chunks_.front(), nullptr);
+  --held_;
+  begin_ += std::min(readable(), ChunkPool::kChunk - front_offset());
+  trim();
+  return chunk;
 }
 
 std::size_t ReceiveBuffer::insert(std::size_t offset, Bytes bytes) {

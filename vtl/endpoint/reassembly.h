@@ -4,7 +4,8 @@
 // octets. A chunk exists only where octets were stored: a chunk that lies wholly in a gap is not
 // there. Octets that arrive out of order are copied straight to their place, and a sorted list of
 // ranges remembers where they lie; when a gap closes the readable part grows over them and nothing
-// is copied again.
+// is copied again. A reader that is done with a chunk's octets can have the chunk itself, also one
+// that is not full yet (release_front()): what comes behind them then finds a chunk of its own.
 //
 // What lies out of order is bounded four ways, so that a peer that cuts its stream cruelly pays for
 // it and not we. At each bound the range farthest from the front is forgotten and counted (the peer
@@ -55,6 +56,17 @@ class ReceiveBuffer {
   [[nodiscard]] Bytes front() const noexcept;
   /// Drops n <= readable() octets from the front.
   void consume(std::size_t n) noexcept;
+
+  /// The chunk that holds front() holds nothing else.
+  [[nodiscard]] bool front_is_alone() const noexcept {
+    constexpr auto kChunk = ChunkPool::kChunk;
+    return readable() > 0 && (ranges_.empty() || ranges_.front().begin / kChunk != begin_ / kChunk);
+  }
+  /// Where front() begins in its chunk.
+  [[nodiscard]] std::size_t front_offset() const noexcept { return begin_ % ChunkPool::kChunk; }
+  /// Takes front() off, and its chunk with it: that is the caller's from now on, and still of the
+  /// pool. front_is_alone().
+  [[nodiscard]] std::uint8_t* release_front() noexcept;
 
   /// Stores `bytes` at `offset` octets after the end of the readable part and returns by how much
   /// the readable part grew. Where the pool is spent, octets are left out: the tail of data in

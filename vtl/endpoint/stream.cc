@@ -14,6 +14,10 @@ constexpr std::size_t kReceiveShare = 4;
 
 void Connection::consume(std::size_t n, Time now) {
   received_.consume(n);
+  on_read(n, now);
+}
+
+void Connection::on_read(std::size_t n, Time now) {
   read_now_ += static_cast<std::uint32_t>(n);
   announce_window();
   settle(now);
@@ -39,20 +43,21 @@ bool Connection::may_write() const noexcept {
          state_ != State::kFinWait1 && state_ != State::kFinWait2;
 }
 
-std::size_t Connection::writable() const noexcept {
+std::size_t Connection::send_room() const noexcept {
   if (!may_write()) return 0;
-  const std::size_t held = to_send_.size();
   const std::size_t limit = send_limit();
-  std::size_t room = limit > held ? limit - held : 0;
-  if (config().pool != nullptr) {
-    const std::size_t most = config().pool->max_bytes();
-    const std::size_t bound =
-        most - std::min(most, std::max(most / kReceiveShare, ChunkPool::kChunk));
-    const std::size_t used = config().pool->bytes_in_use();
-    const std::size_t spare = bound > used ? bound - used : 0;
-    room = std::min(room, spare - spare % ChunkPool::kChunk + to_send_.tail_room());
-  }
-  return room;
+  return limit - std::min(limit, to_send_.size());
+}
+
+std::size_t Connection::writable() const noexcept {
+  const std::size_t room = send_room();
+  if (config().pool == nullptr) return room;
+  const std::size_t most = config().pool->max_bytes();
+  const std::size_t bound =
+      most - std::min(most, std::max(most / kReceiveShare, ChunkPool::kChunk));
+  const std::size_t used = config().pool->bytes_in_use();
+  const std::size_t spare = bound > used ? bound - used : 0;
+  return std::min(room, spare - spare % ChunkPool::kChunk + to_send_.tail_room());
 }
 
 bool Connection::send_starved() const noexcept {
@@ -69,12 +74,42 @@ bool Connection::receive_starved() const noexcept {
 
 std::size_t Connection::write(Bytes data, Time now) {
   const std::size_t n = to_send_.append(data.first(std::min(data.size(), writable())));
+  on_written(now);
+  return n;
+}
+
+// A chunk that changes hands costs the pool nothing, so the part of it that sending leaves alone is
+// no matter here. It must not be: were the pool full of what arrived, nothing could go on.
+std::size_t Connection::take_from(Connection& from, std::size_t most, Time now) {
+  const bool one_pool = config().pool == from.config().pool;
+  std::size_t taken = 0;
+  while (taken < most && from.readable() > 0 && send_room() > 0) {
+    const Bytes front = from.peek();
+    ReceiveBuffer& received = from.received_;
+    const std::size_t offset = received.front_offset();
+    std::size_t n = front.size();
+    if (one_pool && received.front_is_alone() && to_send_.fits(offset) &&
+        (n <= send_room() || to_send_.empty())) {
+      to_send_.adopt(received.release_front(), offset, n);
+    } else {
+      n = to_send_.append(front.first(std::min(n, writable())));
+      if (n == 0) break;
+      received.consume(n);
+    }
+    taken += n;
+  }
+  if (taken == 0) return 0;
+  from.on_read(taken, now);
+  on_written(now);
+  return taken;
+}
+
+void Connection::on_written(Time now) {
   // What the path could take before a pause may be wrong after it.
   if (synchronized() && snd_una_ == snd_nxt_ && now - sent_at_ > rtt_.timeout()) {
     congestion_.on_idle();
   }
   settle(now);
-  return n;
 }
 
 void Connection::shutdown(Time now) {

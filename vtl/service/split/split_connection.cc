@@ -143,16 +143,9 @@ void SplitConnection::follow_handshake(Time now) {
 // True: there is more to move than this call may.
 bool SplitConnection::move(End& from, End& to, Time now) {
   if (from.endpoint.receive_starved()) from.endpoint.consume(0, now);  // announces what is there
-  std::size_t moved = 0;
-  while (from.endpoint.readable() > 0) {
-    if (moved >= kPumpQuantum) return true;
-    const Bytes bytes = from.endpoint.peek();
-    const std::size_t taken = to.endpoint.write(bytes, now);
-    if (taken > 0) from.endpoint.consume(taken, now);
-    moved += taken;
-    from.octets += taken;
-    if (taken < bytes.size()) return false;
-  }
+  const std::size_t moved = to.endpoint.take_from(from.endpoint, kPumpQuantum, now);
+  from.octets += moved;
+  if (from.endpoint.readable() > 0) return moved >= kPumpQuantum;
   if (from.endpoint.at_end() && !to.shut) {
     to.shut = true;
     to.endpoint.shutdown(now);
