@@ -92,7 +92,7 @@ void CongestionControl::on_loss(std::uint32_t flight) noexcept {
   const double reduced =
       std::visit([&](auto& a) { return a.reduced(window_ / mss, flight / mss); }, algorithm_);
   threshold_ = static_cast<std::uint32_t>(std::min<double>(reduced * mss, kMaxWindow));
-  window_ = threshold_;
+  window_ = std::max(std::min(window_, threshold_), mss_);
   fraction_ = 0;
   ++reductions_;
 }

@@ -58,8 +58,8 @@ class CongestionControl {
 
   /// `acked` octets of new data arrived while the window was what held us back. `rtt`: smoothed.
   void on_ack(std::uint32_t acked, Duration rtt, Time now) noexcept;
-  /// Loss found by acknowledgements; `flight` octets were outstanding. The window becomes the new
-  /// threshold.
+  /// Loss found by acknowledgements; `flight` octets were outstanding. The window comes down to the
+  /// new threshold.
   void on_loss(std::uint32_t flight) noexcept;
   /// The retransmission timer fired; `first`: not for a segment that timed out before.
   void on_timeout(std::uint32_t flight, bool first) noexcept;

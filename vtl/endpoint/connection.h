@@ -53,6 +53,8 @@ inline constexpr Duration kMaxAckDelay = 200ms;         // RFC 8985 section 7.2,
 inline constexpr Duration kTimeoutAfterSynLoss = 3s;    // RFC 6298 section 5.7
 inline constexpr Duration kPawsIdle = 24 * 24h;         // RFC 7323 section 5.5
 inline constexpr int kChallengeAcksPerSecond = 10;      // RFC 5961 section 7, per connection
+inline constexpr std::uint8_t kTroubleTimeouts = 3;     // R1, RFC 9293 section 3.8.3, SHLD-10
+inline constexpr Duration kMaxDelayedAck = 499ms;       // below half a second, MUST-40
 inline constexpr std::uint8_t kQuickAcks = 16;          // segments acknowledged at once at start
 inline constexpr std::size_t kSpans = 8;                // a 64 KiB super-frame covers 5 chunks
 
@@ -165,6 +167,7 @@ class Connection {
 
   [[nodiscard]] State state() const noexcept { return state_; }
   [[nodiscard]] EndReason end_reason() const noexcept { return end_reason_; }
+  [[nodiscard]] bool in_trouble() const noexcept;
   [[nodiscard]] bool finished() const noexcept;
   [[nodiscard]] bool all_acknowledged() const noexcept;
   [[nodiscard]] Duration smoothed_rtt() const noexcept { return rtt_.smoothed(); }
@@ -412,9 +415,9 @@ class Connection {
   std::uint16_t duplicate_acks_ = 0;
   bool partial_seen_ = false;  // of this recovery
   bool rtx_forced_ = false;    // the next lost segment goes whatever the congestion window says
-  bool timed_out_once_ = false;
-  bool tail_probe_out_ = false;    // TLP.end_seq is set
-  bool tail_probe_again_ = false;  // TLP.is_retrans
+  std::uint8_t timeouts_in_a_row_ = 0;  // nothing was acknowledged in between
+  bool tail_probe_out_ = false;         // TLP.end_seq is set
+  bool tail_probe_again_ = false;       // TLP.is_retrans
   bool tail_probe_due_ = false;
   bool tail_moved_ = false;  // sent or acknowledged since the probe was scheduled
   wire::SeqNum tail_probe_end_;

@@ -159,6 +159,9 @@ State Endpoint::state() const noexcept {
 EndReason Endpoint::end_reason() const noexcept {
   return connection_->end_reason();
 }
+bool Endpoint::in_trouble() const noexcept {
+  return connection_->in_trouble();
+}
 bool Endpoint::finished() const noexcept {
   return connection_->finished();
 }

@@ -90,7 +90,7 @@ struct Config {
       65000;  ///< payload octets of one emitted segment; mss = no super-frames
   bool nagle = false;
   Ecn ecn = Ecn::kAccept;
-  Duration delayed_ack = 40ms;  ///< RFC 9293 section 3.8.6.3: at most 500 ms
+  Duration delayed_ack = 40ms;  ///< RFC 9293 section 3.8.6.3: below 500 ms
   Duration min_rto = 200ms;     ///< below RFC 6298's 1 s, as Linux does; docs/rfc.md
   Duration max_rto = 120s;
   Duration initial_rto = 1s;  ///< RFC 6298 section 2.1
@@ -268,6 +268,9 @@ class Endpoint {
 
   [[nodiscard]] State state() const noexcept;
   [[nodiscard]] EndReason end_reason() const noexcept;
+  /// Three repetitions in a row went unanswered: the peer or the path may be gone, and the user
+  /// timeout will tell (RFC 9293 section 3.8.3, R1). Ends with the next acknowledgement.
+  [[nodiscard]] bool in_trouble() const noexcept;
   /// True when nothing more will be sent or received: the table may forget the connection.
   [[nodiscard]] bool finished() const noexcept;
   /// All that was written, FIN included, is acknowledged.

@@ -35,6 +35,7 @@ Config sane(Config config) {
     --config.window_scale;
   }
   config.send_buffer_initial = std::min(config.send_buffer_initial, config.send_buffer);
+  config.delayed_ack = std::min(config.delayed_ack, kMaxDelayedAck);
   config.max_super_frame = std::clamp<std::size_t>(config.max_super_frame, 1, 65535);
   return config;
 }

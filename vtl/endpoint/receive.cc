@@ -218,7 +218,7 @@ void Connection::process_new_ack(const Segment& segment, const AckNews& news, Ti
   measure_rtt(segment, news, now);
   progress_at_ = now;
   persist_backoff_ = 0;
-  timed_out_once_ = false;
+  timeouts_in_a_row_ = 0;
   if (!fin_acked_) return;
   if (state_ == State::kFinWait1) {
     set_state(State::kFinWait2);

@@ -108,8 +108,8 @@ void Connection::leave_recovery() noexcept {
 // the receiver has gone back on it (RFC 2018 section 8).
 void Connection::on_retransmission_timeout() {
   ++stats_.timeouts;
-  const bool first = !timed_out_once_;
-  timed_out_once_ = true;
+  const bool first = timeouts_in_a_row_ == 0;
+  if (timeouts_in_a_row_ < UINT8_MAX) ++timeouts_in_a_row_;
   if (phase_ == Phase::kOpen) {
     remember_for_undo();
     doubt_ = TimeoutDoubt::kFirstAck;

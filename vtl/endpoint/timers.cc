@@ -87,6 +87,11 @@ bool Connection::gave_up(Time now) {
   return true;
 }
 
+// RFC 9293 section 3.8.3, R1.
+bool Connection::in_trouble() const noexcept {
+  return (synchronized() ? timeouts_in_a_row_ : syn_timeouts_) >= kTroubleTimeouts;
+}
+
 void Connection::fire_retransmission(Time now) {
   if (!synchronized()) {
     if (syn_timeouts_ >= config().syn_retries) {

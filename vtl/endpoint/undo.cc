@@ -48,7 +48,7 @@ void Connection::undo_recovery() {
   credit_ = 0;
   duplicate_acks_ = 0;
   rtx_forced_ = false;
-  timed_out_once_ = false;
+  timeouts_in_a_row_ = 0;
 }
 
 // RFC 5682 section 2.1. The first acknowledgement after the timeout moves on, yet not over

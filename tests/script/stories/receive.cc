@@ -218,6 +218,17 @@ STORY(Acknowledging, DelayedAck_RidesOnData) {
   s.send(seg().ack(2)).at(100).quiet();
 }
 
+ENDPOINT_STORY(Acknowledging, DelayBeyondHalfASecondAskedFor_NotGiven,
+               "a setting of the endpoint") {
+  Config config = plain();
+  config.delayed_ack = 2s;
+  Script s(config);
+  warmed_up(s);
+  s.send(seg().data("x")).quiet();
+  EXPECT_LT(s.until_sent(5000), 500);
+  s.expect({ack(kWarm + 1)});
+}
+
 STORY(Acknowledging, Fin_AtOnce) {
   Script s;
   warmed_up(s);

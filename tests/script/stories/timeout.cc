@@ -189,6 +189,33 @@ ENDPOINT_STORY(Timeout, SynWasLost_ThreeSecondsForTheFirstData, "the kernel's cl
   s.later(3000, {seg().seq(1).again()});  // RFC 6298 section 5.7
 }
 
+// RFC 9293 section 3.8.3, R1: whoever wrote it may ask whether it meets trouble.
+ENDPOINT_STORY(Timeout, ThreeRepetitionsUnanswered_InTroubleUntilAnAnswer, "asks the endpoint") {
+  Script s;
+  s.flight(1000);
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_FALSE(s.endpoint().in_trouble());
+    s.until_sent(10'000);
+    s.expect({seg().seq(1).again()});
+  }
+  EXPECT_TRUE(s.endpoint().in_trouble());
+  s.send(seg().ack(1001)).quiet();
+  EXPECT_FALSE(s.endpoint().in_trouble());
+}
+
+ENDPOINT_STORY(Timeout, ThreeSynsUnanswered_InTrouble, "asks the endpoint") {
+  Script s;
+  s.syn_sent();
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_FALSE(s.endpoint().in_trouble());
+    s.until_sent(10'000);
+    s.expect({seg().flags("S").again()});
+  }
+  EXPECT_TRUE(s.endpoint().in_trouble());
+  s.send(seg().seq(0).flags("SA").ack(1)).swallow();
+  EXPECT_FALSE(s.endpoint().in_trouble());
+}
+
 STORY(Timeout, DataUnacknowledgedForTheUserTimeout_ResetAndTimedOut) {
   Config config = plain();
   config.user_timeout = 300ms;

@@ -54,6 +54,16 @@ TEST(NewReno, LossOfASmallWindow_TwoSegmentsRemain) {
   EXPECT_EQ(control.window(), 2 * kMss);
 }
 
+// A mark that is echoed after a timeout (RFC 3168 section 6.1.2).
+TEST(Congestion, LossAtAWindowOfOneSegment_NotRaisedToTheThreshold) {
+  CongestionControl control(Congestion::kNewReno, kMss);
+  control.on_timeout(10'000, true);
+  ASSERT_EQ(control.window(), kMss);
+  control.on_loss(kMss);
+  EXPECT_EQ(control.window(), kMss);
+  EXPECT_EQ(control.threshold(), 2 * kMss);
+}
+
 TEST(Congestion, Timeout_OneSegmentAndTheThresholdOnlyOnce) {
   CongestionControl control(Congestion::kNewReno, kMss);
   control.on_timeout(100'000, true);
