@@ -379,6 +379,14 @@ STORY(Reset, CloseWait_TextAcknowledgedBefore_StaysReadable) {
   EXPECT_EQ(s.unread(), "kept");
 }
 
+STORY(Abort, LastAck_TheRestIsNotAcknowledged_Reset) {
+  Script s;
+  s.close_wait().write("rest").shutdown().swallow();
+  s.kernel_differs("RFC 9293 section 3.10.5 asks for none; the peer would never learn of its loss",
+                   nothing());
+  s.abort().expect({seg().seq(6).flags("RA")});
+}
+
 STORY(Abort, CloseWait_Reset) {
   Script s;
   s.close_wait().abort().expect({seg().seq(1).ack(2).flags("RA")});
