@@ -42,7 +42,7 @@ enum class Differs : std::uint8_t {
   /// An answer to a SYN that does not acknowledge it, of an old connection mostly: the opener
   /// resets that and waits on (RFC 9293, 3.10.7.3), and so does the model. Conntrack takes a
   /// SYN,ACK that is up to 66,000 octets off, and the opener's reset for the end of the new
-  /// connection.
+  /// connection; of the next one it then waits for the answer to the SYN.
   kWrongAnswer,
   /// A segment that begins within the window and ends beyond it.
   kAcrossTheEdge,
@@ -217,6 +217,20 @@ inline const std::vector<Story>& stories() {
                {B, kSynAck, 9000, 2001, 0, kWrongAnswer},
                {A, kAck, 2001, 9001, 0, kWrongAnswer},
                {A, kAck, 2001, 9001, 100, kWrongAnswer}})},
+      {"an old ack, its reset, and the ports used once more",
+       closed({{A, kSyn, 2000},
+               {B, kAck, 5002, 1002, 0, kWrongAnswer},
+               {A, kRst, 1002, 0, 0, kWrongAnswer},
+               {B, kSynAck, 9000, 2001, 0, kWrongAnswer},
+               {A, kAck, 2001, 9001, 0, kWrongAnswer},
+               {B, kFinAck, 9001, 2001, 0, kWrongAnswer},
+               {A, kAck, 2001, 9002, 0, kWrongAnswer},
+               {A, kFinAck, 2001, 9002, 0, kWrongAnswer},
+               {B, kAck, 9002, 2002, 0, kWrongAnswer},
+               {A, kSyn, 3000, 0, 0, kWrongAnswer},
+               {B, kSynAck, 12000, 3001},
+               {A, kAck, 3001, 12001},
+               {A, kAck, 3001, 12001, 100}})},
       {"ports used again after a reset",
        opened({{A, kRst, 1001}, {A, kSyn, 2000}, {B, kSynAck, 9000, 2001}, {A, kAck, 2001, 9001}})},
       {"ports used again after a refusal",
