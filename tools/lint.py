@@ -140,14 +140,38 @@ def test_names():
     names = set()
     macro = re.compile(r"(?:TEST|TEST_F|TEST_P|STORY|ENDPOINT_STORY|RC_GTEST_PROP|RC_GTEST_FIXTURE_PROP)"
                        r"\(\s*(\w+)\s*,\s*(\w+)")
+    # A macro that makes several of one: #define EACH(group, event, ...) STORY(group, State_##event)
+    family = re.compile(r"#define (\w+)\((\w+), (\w+)[^)]*\)((?:.*\\\n)+.*)")
     for name in tracked("tests/*.cc"):
-        for suite, case in macro.findall((ROOT / name).read_text()):
+        text = (ROOT / name).read_text()
+        for suite, case in macro.findall(text):
             names.add(f"{suite}.{case}")
+        for each, group, event, body in family.findall(text):
+            states = re.findall(rf"STORY\({group}, (\w+)##{event}\)", body)
+            for suite, case in re.findall(rf"^{each}\(\s*(\w+)\s*,\s*(\w+)", text, re.M):
+                names.update(f"{suite}.{state}{case}" for state in states)
     return names
 
 
+# How many requirements of each kind appendix B of RFC 9293 lists.
+REQUIREMENTS = {"MUST": 69, "SHLD": 31, "MAY": 18, "REC": 1}
+
+
+def requirements_told(text):
+    """The requirements that a text names: MUST-1; MAY-15 and 16; MUST-24 to 29; SHLD-9, 10."""
+    told = set()
+    for kind, first, more in re.findall(r"\b(MUST|SHLD|MAY|REC)-(\d+)((?:(?:,| to| and) \d+\b)*)", text):
+        last = int(first)
+        told.add((kind, last))
+        for joint, number in re.findall(r"(,| to| and) (\d+)", more):
+            told.update((kind, n) for n in range(last + 1 if joint == " to" else int(number),
+                                                 int(number) + 1))
+            last = int(number)
+    return told
+
+
 def check_rfc_table():
-    """Every test that docs/rfc.md names exists."""
+    """Every test that docs/rfc.md names exists, and every requirement of RFC 9293 has a row."""
     path = ROOT / "docs" / "rfc.md"
     if not path.exists():
         return
@@ -158,6 +182,12 @@ def check_rfc_table():
         for name in re.findall(r"`([A-Z]\w+\.\w+)`", line):
             if name not in known:
                 yield f"docs/rfc.md:{number}: no test is called {name}"
+    rows = "\n".join(line for line in path.read_text().splitlines() if line.startswith("|"))
+    told = requirements_told(rows)
+    for kind, count in REQUIREMENTS.items():
+        for number in range(1, count + 1):
+            if (kind, number) not in told:
+                yield f"docs/rfc.md: {kind}-{number} of RFC 9293 has no row"
 
 
 def check_documented_commands():
