@@ -152,6 +152,10 @@ STORIES = {
     + (write(60000) + ALL) * 9 + write(60000) + bytes([28, 0]) + wake(3) + bytes([28, 1]) + ALL,
     "many_crumbs": passive(settings(STAMPS | SCALE, 3)) + bytes([29, 150, 8, 0]) + bytes([29, 150, 8, 255])
     + answer(64, b"\x40\0") + read(60000),
+    "echo": passive(how=16) + answer(64, b"\x30\0") + write(60000) + ALL
+    + answer(64, b"\x40\0") + write(9) + ALL,
+    "echo_from_a_pool": passive(settings(STAMPS | SCALE, 0, 64), 16) + bytes([16, 0x81])
+    + (answer(64, b"\x40\0") + write(60000)) * 5 + ALL,
     "given_up": passive(settings(0, 0, 0, 2)) + write(3000) + wake(8),
 }
 
@@ -192,6 +196,8 @@ PAIRS = {
     "pools": pair(POOLED, POOLED) + EXCHANGE * 2 + BULK + both(3, 0xea, 0x60) + EXCHANGE * 4,
     "nagle": pair(settings(3, 0, 16)) + EXCHANGE * 2 + act(0, 3, 0, 9) * 3 + EXCHANGE,
     "keep_alive": pair(settings(3, 0, 0, 1)) + EXCHANGE * 2 + act(0, 2) * 3 + EXCHANGE,
+    "echo": pair(how=16) + EXCHANGE * 2 + (BULK + act(1, 4, 255, 0)) * 2 + EXCHANGE,
+    "echo_from_a_pool": pair(b=POOLED, how=16) + EXCHANGE * 2 + BULK + act(1, 4, 255, 0) + EXCHANGE,
     "holes": pair() + EXCHANGE * 2 + BULK * 2 + act(0, 15) + act(0, 15) + act(0, 2) * 3 + EXCHANGE,
     "half_closed": pair() + EXCHANGE * 2 + act(0, 5, 0) + EXCHANGE + act(1, 3, 9, 9) + EXCHANGE * 2,
 }

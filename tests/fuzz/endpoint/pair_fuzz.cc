@@ -1,12 +1,13 @@
 // Two endpoints and a path between them that the input commands.
 //
 // Four octets for each end choose its settings (config_from()), one more how the connection is
-// made; then come actions: what the programs do, how time passes, and what becomes of the segments
-// on the way: they are delivered out of turn, dropped, copied, marked as congested, or refused for
-// their size with an ICMP error. Checked after each action: all that witness.h lists. At the end
-// the path is made good and both programs write, shut down and read all there is: then every octet
-// has arrived and both ends end in order, however bad the past was. Nobody aborts here, and nobody
-// may give up: the time that passes is less than any of them waits.
+// made and whether the second end sends back what it reads; then come actions: what the programs
+// do, how time passes, and what becomes of the segments on the way: they are delivered out of turn,
+// dropped, copied, marked as congested, or refused for their size with an ICMP error. Checked after
+// each action: all that witness.h lists. At the end the path is made good and both programs write,
+// shut down and read all there is: then every octet has arrived and both ends end in order, however
+// bad the past was. Nobody aborts here, and nobody may give up: the time that passes is less than
+// any of them waits.
 #include <deque>
 
 #include "tests/fuzz/endpoint/witness.h"
@@ -38,6 +39,7 @@ class Pair {
     ends_[0].iss = wire::SeqNum((how & 2) != 0 ? 0x7fffff00U : 0xffffff00U);
     ends_[1].iss = wire::SeqNum((how & 4) != 0 ? 0x7ffff000U : 0xfffff000U);
     merge_ = (how & 8) != 0;
+    echo_ = (how & 16) != 0;
     start(0);
     if (both_open_) start(1);
     work();
@@ -80,6 +82,8 @@ class Pair {
     const std::array<std::uint32_t, 2> salts{0x11111, 0x2222222};
     end(i).witness.emplace(end(i).config, end(i).iss, salts[static_cast<std::size_t>(i)],
                            salts[static_cast<std::size_t>(1 - i)]);
+    if (echo_ && i == 0) end(i).witness->hear_echo();
+    if (echo_ && i == 1) end(i).witness->be_echo();
   }
   void start(int i) {
     witness(i);
@@ -196,15 +200,15 @@ class Pair {
         if (e.endpoint) pass(std::max<Duration>(e.endpoint->poll_at(now_) - now_, Duration{0}));
         break;
       case 3:
-        if (e.endpoint && !e.shut && e.witness->written() < kMostWritten) {
+        if (e.endpoint && !e.shut && !e.witness->is_echo() && e.witness->written() < kMostWritten) {
           e.witness->write(*e.endpoint, in_.word(), now_);
         }
         break;
       case 4:
-        if (e.endpoint) e.witness->consume(*e.endpoint, in_.word(), now_);
+        if (e.endpoint) read(e, in_.word());
         break;
       case 5:
-        if (in_.octet() < 64) shut(e);
+        if (in_.octet() < 64 && e.endpoint && !e.witness->is_echo()) shut(e);
         break;
       case 6: {
         for (int left = 1 + in_.octet() % 16; left > 0; --left) deliver(i, 0);
@@ -245,8 +249,15 @@ class Pair {
     }
   }
 
+  void read(End& e, std::size_t most) {
+    if (e.witness->is_echo()) {
+      e.witness->echo(*e.endpoint, most, now_);
+    } else {
+      e.witness->consume(*e.endpoint, most, now_);
+    }
+  }
   void shut(End& e) {
-    if (!e.endpoint || e.shut) return;
+    if (e.shut) return;
     e.shut = true;
     e.witness->shutdown(*e.endpoint, now_);
   }
@@ -267,10 +278,10 @@ class Pair {
       FUZZ_CHECK(turn < 100'000);
       for (End& e : ends_) {
         if (!e.endpoint) continue;
-        e.witness->consume(*e.endpoint, SIZE_MAX, now_);
+        read(e, SIZE_MAX);
         // Where the memory of all is spent there is no other call; somebody tries again.
         if (e.endpoint->receive_starved()) e.endpoint->consume(0, now_);
-        shut(e);
+        if (!e.witness->is_echo() || e.endpoint->at_end()) shut(e);
       }
       work();
       Time next = kNever;
@@ -305,7 +316,7 @@ class Pair {
   std::array<End, 2> ends_;
   Time now_ = kStart;
   std::uint16_t mtu_ = UINT16_MAX;
-  bool both_open_ = false, merge_ = false;
+  bool both_open_ = false, merge_ = false, echo_ = false;
   std::vector<std::pair<int, wire::SeqNum>> refused_;  // for their size, not told yet
 };
 

@@ -86,11 +86,12 @@ class Receiver {
 class Attack {
  public:
   explicit Attack(Input& in) : in_(in), config_(endpoint::fuzz::config_from(in, pool_)) {
-    const std::uint8_t how = in_.octet();  // 1 active, 2 held, 4 where the numbers begin
+    const std::uint8_t how = in_.octet();  // 1 active, 2 held, 4 where the numbers begin, 16 echo
     iss_ = wire::SeqNum((how & 4) != 0 ? kNear31 : kNear32);
     peer_next_ = wire::SeqNum((how & 4) != 0 ? kNear32 : kNear31);
     receiver_.emplace(iss_);
     witness_.emplace(config_, iss_, kSaltOut, kSaltIn);
+    if ((how & 16) != 0) witness_->be_echo();
     Endpoint::Identity identity{wire::Port(80), wire::Port(4000)};
     if ((how & 8) != 0) identity.timestamp_offset = 0x7ff00000U;
     if ((how & 1) != 0) {
@@ -331,10 +332,14 @@ class Attack {
         break;
       case 4:
       case 5:
-        witness_->write(*endpoint_, in_.word(), now_);
+        if (witness_->is_echo()) {
+          witness_->echo(*endpoint_, in_.word(), now_);
+        } else {
+          witness_->write(*endpoint_, in_.word(), now_);
+        }
         break;
       case 6:
-        witness_->consume(*endpoint_, in_.word(), now_);
+        if (!witness_->is_echo()) witness_->consume(*endpoint_, in_.word(), now_);
         break;
       case 7:
         if (in_.octet() < 64) witness_->shutdown(*endpoint_, now_);

@@ -109,6 +109,12 @@ class Witness {
     begin(syn);
   }
   void released() { held_ = false; }
+  /// The program writes what it reads, by take_from(), and nothing else: echo() instead of write()
+  /// and consume(). Before the connection begins.
+  void be_echo() { echo_ = true; }
+  /// The peer is one that does: what is read is what was written.
+  void hear_echo() { hears_echo_ = true; }
+  [[nodiscard]] bool is_echo() const { return echo_; }
 
   void process(Endpoint& endpoint, const Segment& s, Time now) {
     const wire::TcpFlags flags = s.header.flags;
@@ -127,6 +133,13 @@ class Witness {
     const std::size_t n = endpoint.write(content(salt_out_, out_at(written_), most), now);
     FUZZ_CHECK(n <= std::min(most, room));
     written_ += n;
+  }
+  void echo(Endpoint& endpoint, std::size_t most, Time now) {
+    const std::size_t readable = endpoint.readable();
+    const std::size_t n = endpoint.take_from(endpoint, most, now);
+    FUZZ_CHECK(n <= readable && endpoint.readable() == readable - n);
+    written_ += n;
+    read_ += n;
   }
   void shutdown(Endpoint& endpoint, Time now) {
     if (endpoint.state() != State::kClosed) shut_ = true;
@@ -169,7 +182,10 @@ class Witness {
   void check(const Endpoint& endpoint) const {
     const std::size_t unit = std::size_t{1} << config_.window_scale;
     FUZZ_CHECK(endpoint.readable() <= config_.receive_buffer + unit);
-    FUZZ_CHECK(endpoint.unacknowledged() <= config_.send_buffer);
+    // An empty send queue takes a whole chunk from another end.
+    FUZZ_CHECK(endpoint.unacknowledged() <=
+               std::max(config_.send_buffer, echo_ ? ChunkPool::kChunk : 0));
+    FUZZ_CHECK(!endpoint.in_trouble() || endpoint.stats().timeouts >= 3);
     FUZZ_CHECK(endpoint.memory() <=
                config_.receive_buffer + config_.send_buffer + 4 * ChunkPool::kChunk + kOverhead);
     FUZZ_CHECK(endpoint.peek().empty() == (endpoint.readable() == 0));
@@ -225,6 +241,8 @@ class Witness {
   // The connection begins with this SYN.
   void begin(const Segment& syn) {
     irs_ = syn.header.seq;
+    if (echo_) salt_out_ = salt_in_ + irs_->value() - iss_.value();
+    if (hears_echo_) salt_in_ = salt_out_ + iss_.value() - irs_->value();
     peer_ = syn.header.options;
     peer_ecn_ = syn.header.flags.ece();
     came_.clear();
@@ -336,7 +354,8 @@ class Witness {
   std::optional<wire::SeqNum> irs_;
   std::optional<wire::TcpOptions> peer_;  // of the peer's SYN
   unsigned own_scale_ = 0;
-  bool peer_ecn_ = false, held_ = false, shut_ = false, aborted_ = false;
+  bool peer_ecn_ = false, held_ = false, shut_ = false, aborted_ = false, echo_ = false,
+       hears_echo_ = false;
   Positions came_;  // from irs_ + 1
   std::set<std::int64_t> ends_;
   std::optional<wire::SeqNum> edge_, acknowledged_, promised_;
