@@ -22,8 +22,10 @@ namespace {
 constexpr const char* kServer = "10.2.0.2";
 constexpr int kIperfPort = 5201;
 constexpr int kManyStreams = 16;
-/// How long the many connections are held: VTL's ends and the client probe every 10 s.
+/// How long the many connections are held at least: VTL's ends and the clients probe every 10 s.
 constexpr Duration kHold = 25s;
+/// Open before the first figure of memory is taken: what is only needed once is there then.
+constexpr std::uint32_t kFirstOpen = 500;
 constexpr Duration kBound = 120s;
 
 /// Client and server, and the middle that joins them.
@@ -134,6 +136,25 @@ Programs subject(Scene& scene) {
   return list;
 }
 
+/// Frames that came in from a device of the middle, and that went out on it.
+struct Frames {
+  std::uint64_t in = 0;
+  std::uint64_t out = 0;
+};
+
+Outcome<Frames> frames_of(Scene& scene, const std::string& device) {
+  std::ifstream table(fmt::format("/proc/{}/net/dev", scene.programs.front().pid()));
+  for (std::string line; std::getline(table, line);) {
+    const std::size_t colon = line.find(':');
+    if (colon == std::string::npos || !line.substr(0, colon).ends_with(device)) continue;
+    std::istringstream words(line.substr(colon + 1));
+    std::array<std::uint64_t, 10> numbers{};  // eight of receiving, then octets and frames sent
+    for (auto& number : numbers) words >> number;
+    if (words) return Frames{.in = numbers[1], .out = numbers[9]};
+  }
+  return fail(fmt::format("cannot read the frames of {}", device));
+}
+
 /// Octets of a process that no other shares, and its part of what is shared.
 Outcome<double> held_by(const lab::Process& process) {
   std::ifstream rollup(fmt::format("/proc/{}/smaps_rollup", process.pid()));
@@ -189,19 +210,19 @@ Outcome<Crowd> start_servers(Scene& scene, std::uint32_t count = 1) {
   return servers;
 }
 
-/// Opens `count` connections and holds them until the crowd is dispersed.
-Outcome<Crowd> hold(Scene& scene, std::uint32_t count) {
-  Crowd clients;
+/// Opens `count` connections more and holds them until the crowd is dispersed.
+Outcome<void> hold(Scene& scene, Crowd& clients, std::uint32_t count) {
+  const std::size_t there = clients.size();
   for (std::uint32_t i = 0; i < count; i += kMostOfProgram) {
     const auto share = std::to_string(std::min(kMostOfProgram, count - i));
     auto client = start_own(*scene.client, {"hold-connections", scene.target, share}, "hold");
     if (!client) return std::unexpected(client.error());
     clients.push_back(std::move(*client));
   }
-  for (lab::Process& client : clients)
-    if (auto open = client.wait_for_line("^open ", kBound); !open)
+  for (std::size_t i = there; i < clients.size(); ++i)
+    if (auto open = clients[i].wait_for_line("^open ", kBound); !open)
       return std::unexpected(open.error());
-  return clients;
+  return {};
 }
 
 Outcome<void> disperse(Crowd& crowd) {
@@ -232,27 +253,39 @@ class EndpointBench {
   Outcome<void> run() {
     for (int i = 0; i < options_.repeat; ++i) {
       for (const int streams : {1, kManyStreams})
-        for (World& world : worlds_)
-          if (auto done = measure_tcp(world, streams); !done) return at(world, done);
-      for (World& world : worlds_)
-        if (auto done = measure_rate(world); !done) return at(world, done);
+        if (auto done = measure_all([&](World& w) { return measure_tcp(w, streams); }); !done)
+          return done;
+      if (auto done = measure_all([&](World& w) { return measure_rate(w); }); !done) return done;
     }
-    for (World& world : worlds_)
-      if (auto done = measure_memory(world); !done) return at(world, done);
-    for (World& world : worlds_)
-      if (std::string_view(world.name) == "vtl-split")
-        if (auto done = hold_many(world); !done) return at(world, done);
-    return {};
+    // Memory in new processes: what earlier connections gave back would be used again unseen.
+    worlds_.clear();
+    if (auto built = build_all(); !built) return built;
+    return measure_all([&](World& w) { return measure_memory(w); });
   }
 
  private:
   struct World {
     const char* name;
     std::unique_ptr<Scene> scene;
+    [[nodiscard]] bool is(std::string_view which) const { return which == name; }
   };
 
-  static Outcome<void> at(const World& world, const Outcome<void>& failed) {
-    return fail(fmt::format("{}: {}", world.name, failed.error().message));
+  template <class Measure>
+  Outcome<void> measure_all(Measure&& one) {
+    relay_figure_.reset();
+    for (World& world : worlds_)
+      if (auto done = one(world); !done)
+        return fail(fmt::format("{}: {}", world.name, done.error().message));
+    return {};
+  }
+
+  /// Notes a figure, and the split's in the relay's: those of one round, for the machine may have
+  /// other work in the next.
+  void add(const World& world, const std::string& metric, const char* unit, double value) {
+    results_.add(world.name, metric, unit, value);
+    if (world.is("kernel-relay")) relay_figure_ = value;
+    if (world.is("vtl-split") && relay_figure_.value_or(0) > 0)
+      results_.add(world.name, metric + "-of-relay", "ratio", value / *relay_figure_);
   }
 
   Outcome<void> measure_tcp(World& world, int streams) {
@@ -268,8 +301,7 @@ class EndpointBench {
                                            .subject = subject(scene)});
     if (!measured) return std::unexpected(measured.error());
     const double rate = measured->report.bits_per_second;
-    results_.add(world.name, fmt::format("tcp-{}-stream{}", streams, streams == 1 ? "" : "s"),
-                 "bit/s", rate);
+    add(world, fmt::format("tcp-{}-stream{}", streams, streams == 1 ? "" : "s"), "bit/s", rate);
     if (streams == 1) results_.add(world.name, "cpu-per-gb", "s", measured->cpu_per_gb());
     bench_.progress.end(bit_rate(rate));
     return {};
@@ -290,34 +322,32 @@ class EndpointBench {
     if (report->done == 0 || report->failed * 100 > report->done)
       return fail(fmt::format("{} connections failed, {} did not", report->failed, report->done));
     const double rate = report->done / report->seconds;
-    results_.add(world.name, "connections", "1/s", rate);
+    add(world, "connections", "1/s", rate);
     bench_.progress.end(fmt::format("{:.0f} a second", rate));
     return {};
   }
 
   Outcome<void> measure_memory(World& world) {
     const std::uint32_t count = options_.quick ? 2'000 : 6'000;
+    const std::uint32_t many = options_.quick ? 10'000 : 100'000;
     bench_.progress.begin(fmt::format("{}, memory of {} idle connections", world.name, count));
     Scene& scene = *world.scene;
-    auto servers = start_servers(scene, count);
+    auto servers = start_servers(scene, world.is("vtl-split") ? many : kFirstOpen + count);
     if (!servers) return std::unexpected(servers.error());
-    // What is only needed once is there before the first figure.
-    auto first = hold(scene, 500);
-    if (!first) return std::unexpected(first.error());
-    if (auto gone = disperse(*first); !gone) return gone;
+    Crowd clients;
+    if (auto open = hold(scene, clients, kFirstOpen); !open) return open;
     const auto before = held_by_programs(scene);
     const auto kernel_before = held_by_kernel();
-    auto clients = hold(scene, count);
-    if (!clients) return std::unexpected(clients.error());
+    if (auto open = hold(scene, clients, count); !open) return open;
     const auto after = held_by_programs(scene);
     const auto kernel_after = held_by_kernel();
     for (const auto* held : {&before, &kernel_before, &after, &kernel_after})
       if (!*held) return std::unexpected(held->error());
     const double own = std::max(0.0, *after - *before) / count;
     const double kernel = std::max(0.0, *kernel_after - *kernel_before) / count;
-    if (std::string_view(world.name) == "direct") kernel_of_direct_ = kernel;
+    if (world.is("direct")) kernel_of_direct_ = kernel;
     // The kernel's part of a relay is what its sockets cost beyond those of client and server.
-    const bool relays = std::string_view(world.name) == "kernel-relay";
+    const bool relays = world.is("kernel-relay");
     const double figure = world.scene->programs.empty() ? kernel
                           : relays
                               ? own + std::max(0.0, kernel - kernel_of_direct_.value_or(kernel))
@@ -325,56 +355,86 @@ class EndpointBench {
     results_.add(world.name, "memory-per-connection", "octets", figure);
     if (relays) results_.add(world.name, "memory-per-connection-program", "octets", own);
     bench_.progress.end(fmt::format("{:.0f} octets each", figure));
-    return disperse(*clients);
+    if (world.is("vtl-split"))
+      if (auto done = hold_many(world, clients, kFirstOpen + count, many); !done) return done;
+    return disperse(clients);
   }
 
-  Outcome<void> hold_many(World& world) {
-    const std::uint32_t count = options_.quick ? 10'000 : 100'000;
+  /// `open` connections are; there shall be `count`, and both ends of each probe.
+  Outcome<void> hold_many(World& world, Crowd& clients, std::uint32_t open, std::uint32_t count) {
     bench_.progress.begin(fmt::format("{}, {} connections held", world.name, count));
     Scene& scene = *world.scene;
-    auto servers = start_servers(scene, count);
-    if (!servers) return std::unexpected(servers.error());
     const auto before = held_by_programs(scene);
-    auto clients = hold(scene, count);
-    if (!clients) return std::unexpected(clients.error());
-    const Duration held = options_.quick ? 12s : kHold;
-    const SystemClock clock;
-    const Time until = clock.now() + held;
-    const auto one_ended = [&] {
-      return std::ranges::any_of(*clients, [](lab::Process& client) { return !client.running(); });
-    };
-    while (clock.now() < until && !lab::wait_until(one_ended, 500ms)) {
-      bench_.progress.show(1 - std::chrono::duration<double>(until - clock.now()) /
-                                   std::chrono::duration<double>(held),
-                           "held, both ends probe");
-    }
+    if (!before) return std::unexpected(before.error());
+    if (auto opened = hold(scene, clients, count - open); !opened) return opened;
+    const auto probed = watch_probes(scene, clients, count);
+    if (!probed) return std::unexpected(probed.error());
     const auto after = held_by_programs(scene);
-    if (!before || !after) return std::unexpected((before ? after : before).error());
-    for (lab::Process& client : *clients)
+    if (!after) return std::unexpected(after.error());
+    for (lab::Process& client : clients)
       if (auto asked = client.write_input("again\n"); !asked) return asked;
-    for (lab::Process& client : *clients)
+    for (lab::Process& client : clients)
       if (auto answered = client.wait_for_line("^answered ", kBound); !answered)
         return std::unexpected(answered.error());
     results_.add(world.name, "connections-held", "connections", count);
     results_.add(world.name, "memory-per-connection-held", "octets",
-                 std::max(0.0, *after - *before) / count);
+                 std::max(0.0, *after - *before) / (count - open));
+    results_.add(world.name, "keep-alives-sent", "frames", static_cast<double>(probed->out));
+    results_.add(world.name, "keep-alives-answered", "frames", static_cast<double>(probed->in));
+    results_.note(
+        fmt::format("{} connections held: {} keep-alives to their server, {} answers, then a "
+                    "request on each and its answer",
+                    count, probed->out, probed->in));
     if (options_.quick)
       results_.note(fmt::format("--quick holds {} connections at once, not 100000", count));
-    bench_.progress.end(
-        fmt::format("{} answered after {} s", count,
-                    std::chrono::duration_cast<std::chrono::seconds>(held).count()));
-    return disperse(*clients);
+    bench_.progress.end(fmt::format("all answered after {} keep-alives", probed->out));
+    return {};
+  }
+
+  /// Waits until the connections were probed, and held for long enough; what crossed the server's
+  /// device meanwhile. Nobody speaks but the keep-alives.
+  Outcome<Frames> watch_probes(Scene& scene, Crowd& clients, std::uint32_t count) {
+    const Duration least = options_.quick ? Duration(0) : kHold;
+    const std::uint64_t wanted = std::uint64_t{count} * (options_.quick ? 1 : 2);
+    const SystemClock clock;
+    const Time begin = clock.now();
+    const auto first = frames_of(scene, "wan0");
+    if (!first) return first;
+    Frames seen;
+    const auto one_ended = [&] {
+      return std::ranges::any_of(clients, [](lab::Process& client) { return !client.running(); });
+    };
+    while (clock.now() - begin < least || std::min(seen.in, seen.out) < wanted) {
+      if (clock.now() - begin > kBound || lab::wait_until(one_ended, 500ms)) {
+        return fail(fmt::format("{} connections shall be held: {} keep-alives, {} answers, {}",
+                                count, seen.out, seen.in,
+                                one_ended() ? "then one ended" : "and no more in two minutes"));
+      }
+      const auto now = frames_of(scene, "wan0");
+      if (!now) return now;
+      seen = {.in = now->in - first->in, .out = now->out - first->out};
+      bench_.progress.show(
+          std::min(1.0, static_cast<double>(seen.in) / static_cast<double>(wanted)),
+          fmt::format("{} keep-alives answered", seen.in));
+    }
+    return seen;
   }
 
   const BenchOptions& options_;
   Bench& bench_;
   Results& results_;
   std::vector<World> worlds_;
+  std::optional<double> relay_figure_;  // of the metric that is being measured
   std::optional<double> kernel_of_direct_;
 };
 
 int cases_of(const BenchOptions& options) {
   return static_cast<int>(options.cases.empty() ? kCases.size() : options.cases.size());
+}
+
+bool splits(const BenchOptions& options) {
+  return options.cases.empty() ||
+         std::ranges::find(options.cases, "vtl-split") != options.cases.end();
 }
 
 }  // namespace
@@ -390,7 +450,7 @@ Outcome<Results> run_endpoint_bench(const BenchOptions& options) {
   results.set("seconds", std::to_string(options.seconds));
   results.set("repeat", std::to_string(options.repeat));
   const int cases = cases_of(options);
-  const int steps = cases * (3 * options.repeat + 1) + 1;
+  const int steps = cases * (3 * options.repeat + 1) + (splits(options) ? 1 : 0);
   Progress progress(stderr, steps);
   progress.say(fmt::format("bench endpoint: {} measurements, {}", steps,
                            rough_time(cases * (3 * options.repeat * (options.seconds + 0.6) + 3) +
@@ -405,13 +465,8 @@ Outcome<Results> run_endpoint_bench(const BenchOptions& options) {
 }
 
 std::string endpoint_table(const Results& results, Look look) {
-  Table table({"case", "1 stream", "16 streams", "connections/s", "octets/connection",
-               "CPU s per GB", "1 stream, of the relay", "connections, of the relay"});
-  const auto of_relay = [&](const char* name, const char* metric) -> std::string {
-    const auto relay = results.value("kernel-relay", metric);
-    const auto value = results.value(name, metric);
-    return relay && value && *relay > 0 ? ratio(*value / *relay) : "-";
-  };
+  Table table(
+      {"case", "1 stream", "16 streams", "connections/s", "octets/connection", "CPU s per GB"});
   const auto whole = [](double value) { return fmt::format("{:.0f}", value); };
   for (const Case& which : kCases) {
     const auto one = results.value(which.name, "tcp-1-stream");
@@ -422,15 +477,20 @@ std::string endpoint_table(const Results& results, Look look) {
         or_dash(results.value(which.name, "tcp-16-streams"), bit_rate),
         or_dash(results.value(which.name, "connections"), whole),
         or_dash(results.value(which.name, "memory-per-connection"), whole),
-        or_dash(results.value(which.name, "cpu-per-gb"), time_span),
-        of_relay(which.name, "tcp-1-stream"),
-        of_relay(which.name, "connections")};
+        or_dash(results.value(which.name, "cpu-per-gb"), time_span)};
     if (std::string_view(which.name).starts_with("vtl"))
       table.add_bold(std::move(cells));
     else
       table.add(std::move(cells));
   }
-  return table.render(look);
+  std::string text = table.render(look);
+  if (!results.value("vtl-split", "connections-of-relay")) return text;
+  Table ratios({"vtl-split to kernel-relay, aim 0.8", "1 stream", "16 streams", "connections/s"});
+  std::vector<std::string> cells{"median of the rounds"};
+  for (const char* metric : {"tcp-1-stream", "tcp-16-streams", "connections"})
+    cells.push_back(or_dash(results.value("vtl-split", fmt::format("{}-of-relay", metric)), ratio));
+  ratios.add_bold(std::move(cells));
+  return text + "\n" + ratios.render(look);
 }
 
 }  // namespace vtl::bench

@@ -131,7 +131,18 @@ TEST_F(Experiments, TheEndpointExperimentHasAllItsCasesAndMetrics) {
     for (const char* metric :
          {"tcp-1-stream", "tcp-16-streams", "connections", "memory-per-connection", "cpu-per-gb"})
       EXPECT_TRUE(rows.contains({which, metric})) << which << " " << metric;
-  EXPECT_TRUE(rows.contains({"vtl-split", "connections-held"}));
+  for (const char* metric :
+       {"tcp-1-stream-of-relay", "tcp-16-streams-of-relay", "connections-of-relay",
+        "connections-held", "memory-per-connection-held", "keep-alives-sent"})
+    EXPECT_TRUE(rows.contains({"vtl-split", metric})) << metric;
+  // Every connection that was held was probed by VTL, and its server answered.
+  const auto figure = [&](const char* metric) {
+    for (const Json& row : result.at("rows"))
+      if (row.at("case") == "vtl-split" && row.at("metric") == metric)
+        return row.at("value").get<double>();
+    return 0.0;
+  };
+  EXPECT_GE(figure("keep-alives-answered"), figure("connections-held"));
 }
 
 TEST_F(Experiments, WithoutAVtlTheDemoSaysWhatToBuildAndFails) {
