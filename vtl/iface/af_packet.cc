@@ -5,8 +5,8 @@
 //
 // read() is one recvmmsg into ReceiveSlots. How many frames are asked for follows the size of late
 // frames: 64 super-frames would push each other out of the processor's cache before anyone sends
-// them on. write() is sendmmsg of header and frame; what the kernel refuses is told by the next
-// call, for the first frame then.
+// them on, and what a service copies out of them shares that cache. write() is sendmmsg of header
+// and frame; what the kernel refuses is told by the next call, for the first frame then.
 #include "vtl/iface/af_packet.h"
 
 #include <arpa/inet.h>
@@ -32,8 +32,8 @@ namespace vtl::iface {
 namespace {
 
 constexpr int kFanoutIgnoreOutgoing = 0x4000;  // PACKET_FANOUT_FLAG_IGNORE_OUTGOING, Linux 5.10
-constexpr std::size_t kReadBytes = std::size_t{1} << 20;  // wanted at most from one read
-constexpr std::size_t kMinRead = 8;                       // frames asked for at least
+constexpr std::size_t kReadBytes = std::size_t{256} << 10;  // wanted at most from one read
+constexpr std::size_t kMinRead = 4;                         // frames asked for at least
 constexpr Duration kStatisticsEvery = 100ms;
 constexpr std::size_t kControlSize = CMSG_SPACE(sizeof(tpacket_auxdata));
 
