@@ -1,10 +1,12 @@
-// Which gateways several workers can serve.
+// Which gateways and splits several workers can serve.
 //
-// Each worker has its part of a gateway's connections, and each direction must find it: frames by
-// the fanout of af_packet, streams that the peer opens by the same hash over all workers
-// (transport::Options::worker_for). So both interfaces of the link must be af_packet, for no other
-// spreads frames by that hash, and the link must run on all workers: one that the engine places on
-// a single worker (placement.h) would never see the streams that reach the others.
+// Each worker has its part of the connections that such a service plays, and all that belongs to
+// one must find it. The frames of both directions do by the fanout of af_packet, for no other
+// interface spreads frames by that hash: a tap's queues follow the kernel's own. So where the link
+// runs on several workers both its interfaces must be af_packet. The streams that a gateway's peer
+// opens are spread by the same hash over all workers (transport::Options::worker_for), so a
+// gateway's link must run on all of them: one that the engine places on a single worker
+// (placement.h) would never see the streams that reach the others. A split there is well.
 
 #include <fmt/format.h>
 
@@ -29,25 +31,52 @@ bool has_impair(const LinkConfig& link) {
   });
 }
 
-// Why several workers cannot serve a gateway on `link`; empty when they can.
-std::string obstacle(const Config& config, const LinkConfig& link, bool on_all_workers) {
+// The first interface of `link` that is not af_packet.
+std::optional<std::string> other_interface(const Config& config, const LinkConfig& link) {
   for (const auto& name : {std::optional(link.guest), link.network}) {
-    if (name && !is_af_packet(config, *name)) {
-      return fmt::format("interface '{}' is not of type af_packet", *name);
-    }
+    if (name && !is_af_packet(config, *name)) return name;
   }
-  if (on_all_workers) return {};
-  if (has_impair(link)) return "'impair' in the same link runs on one worker";
-  return fmt::format("interface '{}' is shared with a link that runs on one worker",
-                     link.network.value_or(link.guest));
+  return std::nullopt;
 }
 
-// The node of the first gateway of a link, as the file has it.
-const Node* gateway_of(const Node& link) {
+// Why several workers cannot serve a gateway on `link`; empty when they can.
+std::string obstacle_to_gateway(const Config& config, const LinkConfig& link,
+                                std::uint32_t run_by) {
+  constexpr const char* kThen =
+      "{}, and streams from the peer would reach workers that do not know them";
+  if (const auto other = other_interface(config, link)) {
+    return fmt::format(kThen, fmt::format("interface '{}' is not of type af_packet", *other));
+  }
+  if (run_by == config.workers) return {};
+  if (has_impair(link)) return fmt::format(kThen, "'impair' in the same link runs on one worker");
+  return fmt::format(kThen, fmt::format("interface '{}' is shared with a link that runs on one "
+                                        "worker",
+                                        link.network.value_or(link.guest)));
+}
+
+std::string obstacle_to_split(const Config& config, const LinkConfig& link, std::uint32_t run_by) {
+  const auto other = other_interface(config, link);
+  if (run_by == 1 || !other) return {};
+  return fmt::format(
+      "interface '{}' is not of type af_packet, and the two directions of a "
+      "connection would reach different workers",
+      *other);
+}
+
+struct Played {
+  const char* service;
+  std::string (*obstacle)(const Config&, const LinkConfig&, std::uint32_t run_by);
+};
+constexpr Played kPlayed[] = {{"gateway", obstacle_to_gateway}, {"split", obstacle_to_split}};
+
+// The node of the first service of a kind in a link, as the file has it.
+const Node* service_of(const Node& link, std::string_view kind) {
   const auto services = std::ranges::find(link.entries, "services", &Node::Entry::key);
   if (services == link.entries.end()) return nullptr;
-  const auto it = std::ranges::find_if(services->value.items, [](const Node& item) {
-    return !item.entries.empty() && item.entries.front().key == "gateway";
+  const auto it = std::ranges::find_if(services->value.items, [&](const Node& item) {
+    return item.kind == Node::Kind::kScalar
+               ? item.text == kind
+               : !item.entries.empty() && item.entries.front().key == kind;
   });
   return it == services->value.items.end() ? nullptr : &*it;
 }
@@ -64,15 +93,15 @@ void check_workers(const Node& links, const Config& config, Diagnostics& diagnos
     return;
   }
   for (std::size_t i = 0; i < config.links.size(); ++i) {
-    const Node* const gateway = gateway_of(links.items[i]);
-    if (gateway == nullptr) continue;
     const auto& link = config.links[i];
-    const auto why = obstacle(config, link, placement->links[i].count == config.workers);
-    if (why.empty()) continue;
-    diagnostics.add(gateway->mark,
-                    fmt::format("the gateway of link '{}' needs workers: 1, not {}: {}, and "
-                                "streams from the peer would reach workers that do not know them",
-                                link.name, config.workers, why));
+    for (const auto& [service, obstacle] : kPlayed) {
+      const Node* const node = service_of(links.items[i], service);
+      if (node == nullptr) continue;
+      const auto why = obstacle(config, link, placement->links[i].count);
+      if (why.empty()) continue;
+      diagnostics.add(node->mark, fmt::format("the {} of link '{}' needs workers: 1, not {}: {}",
+                                              service, link.name, config.workers, why));
+    }
   }
 }
 

@@ -120,6 +120,17 @@ std::vector<Case> cases() {
                  "}] }, { name: vm2, guest: vm2, network: uplink }]"},
        "f.yaml:7:62: the gateway of link 'vm1' needs workers: 1, not 4: interface 'uplink' is "
        "shared with a link that runs on one worker"},
+      {"WorkersWithASplitBesideATap",
+       {.general = "workers: 2",
+        .vm1 = "{ type: tap, device: tap-vm1 }",
+        .links = service("split: { match: tcp }")},
+       "f.yaml:6:62: the split of link 'vm1' needs workers: 1, not 2: interface 'vm1' is not of "
+       "type af_packet, and the two directions of a connection would reach different workers"},
+      {"WorkersWithASplitWithoutOptions",
+       {.general = "workers: 2",
+        .uplink = "{ type: tap, device: tap-up }",
+        .links = service("split")},
+       "the split of link 'vm1' needs workers: 1, not 2: interface 'uplink' is not of type"},
       // control
       {"LongSocket",
        {.general = "control: { socket: /" + std::string(107, 's') + " }"},
@@ -277,6 +288,37 @@ std::vector<Case> cases() {
        {.links = service("{ bridge: {}, impair: {} }")},
        "f.yaml:6:62: a service of link 'vm1' is one name with its options, e.g. - gateway: { peer: "
        "siteb }"},
+      {"SplitUnknownKey",
+       {.links = service("split: { peer: siteb }")},
+       "unknown key 'peer' in service 'split' of link 'vm1'"},
+      {"SplitFromNowhere",
+       {.links = service("split: { from: guests }")},
+       "'from' in service 'split' of link 'vm1' must be guest, network or both (did you mean "
+       "'guest'?), not 'guests'"},
+      {"SplitBadFilter",
+       {.links = service("split: { match: tcp port }")},
+       "'match' in service 'split' of link 'vm1' is no pcap filter: "},
+      {"SplitNoConnections",
+       {.links = service("split: { max_connections: 0 }")},
+       "'max_connections' in service 'split' of link 'vm1' must be a whole number from 1 to "
+       "1000000, not '0'"},
+      {"SplitNoHalfOpen",
+       {.links = service("split: { max_half_open: 0 }")},
+       "'max_half_open' in service 'split' of link 'vm1' must be a whole number from 1 to "
+       "1000000, not '0'"},
+      {"SplitSmallBuffer",
+       {.links = service("split: { buffer: 1KiB }")},
+       "'buffer' in service 'split' of link 'vm1' must be a size from 16KiB to 1GiB"},
+      {"SplitMemoryBelowBuffer",
+       {.links = service("split: { buffer: 16MiB, memory: 1MiB }")},
+       "'memory' in service 'split' of link 'vm1' is less than the 'buffer' of a single "
+       "connection"},
+      {"SplitKeepAliveOfDays",
+       {.links = service("split: { keep_alive: 25h }")},
+       "'keep_alive' in service 'split' of link 'vm1' must be a duration from 0 to 24h"},
+      {"SplitLongTimeWait",
+       {.links = service("split: { time_wait: 5min }")},
+       "'time_wait' in service 'split' of link 'vm1' must be a duration from 0 to 4min"},
       {"UnknownPeer",
        {.links = service("gateway: { peer: sitec }")},
        "f.yaml:6:79: 'peer' in service 'gateway' of link 'vm1': no 'sitec' among the peers; did "
@@ -437,6 +479,43 @@ TEST(Config, SeveralWorkersMayServeAGatewayBetweenAfPacketDevices) {
                                  .links = service("impair: { delay: 1ms }")}
                               .text()),
               ElementsAre());
+}
+
+TEST(Config, SeveralWorkersMayServeASplitBetweenAfPacketDevicesAndOneWorkerAnyOther) {
+  EXPECT_THAT(mistakes_in(Pieces{.general = "workers: 2", .links = service("split")}.text()),
+              ElementsAre());
+  EXPECT_THAT(mistakes_in(Pieces{.general = "workers: 2",
+                                 .vm1 = "{ type: tap, device: tap-vm1 }",
+                                 .links = service("impair: { delay: 1ms }, split")}
+                              .text()),
+              ElementsAre());
+  EXPECT_THAT(
+      mistakes_in(
+          Pieces{.vm1 = "{ type: tap, device: tap-vm1 }", .links = service("split")}.text()),
+      ElementsAre());
+}
+
+TEST(Config, ASplitIsReadWithItsBoundsAndDefaults) {
+  const auto config = parse_config(
+      Pieces{.links = service("split: { match: \"tcp and not port 22\", from: both, "
+                              "max_connections: 1000, max_half_open: 10, buffer: 64KiB, memory: "
+                              "8MiB, keep_alive: 0s, time_wait: 1s }, split")}
+          .text(),
+      "f.yaml");
+  ASSERT_TRUE(config) << config.error().front();
+  const auto& given = std::get<service::SplitOptions>(config->links.at(0).services.at(0));
+  EXPECT_EQ(given.match, "tcp and not port 22");
+  EXPECT_EQ(given.from, service::OpenedFrom::kBoth);
+  EXPECT_EQ(given.max_connections, 1000U);
+  EXPECT_EQ(given.max_half_open, 10U);
+  EXPECT_EQ(given.buffer, std::size_t{64} << 10);
+  EXPECT_EQ(given.memory, std::size_t{8} << 20);
+  EXPECT_EQ(given.keep_alive, Duration::zero());
+  EXPECT_EQ(given.time_wait, Duration{1s});
+  const auto& plain = std::get<service::SplitOptions>(config->links.at(0).services.at(1));
+  EXPECT_EQ(plain.match, "tcp");
+  EXPECT_EQ(plain.from, service::OpenedFrom::kGuest);
+  EXPECT_EQ(plain.keep_alive, Duration{2h});
 }
 
 TEST(Config, ImpairIsForBothDirectionsUnlessOneSaysOtherwise) {
