@@ -136,6 +136,7 @@ class Connection {
   void refuse(Time now);
   void icmp_error(bool hard, Time now);
   [[nodiscard]] bool in_flight(wire::SeqNum seq) const noexcept;
+  [[nodiscard]] bool fits(const Segment& segment) const noexcept;
   [[nodiscard]] bool may_write() const noexcept;
   [[nodiscard]] bool send_starved() const noexcept;
   [[nodiscard]] bool receive_starved() const noexcept;

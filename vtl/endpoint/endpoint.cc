@@ -137,6 +137,9 @@ bool Endpoint::receive_starved() const noexcept {
   return connection_->receive_starved();
 }
 
+bool Endpoint::fits(const Segment& segment) const noexcept {
+  return connection_->fits(segment);
+}
 bool Endpoint::in_flight(wire::SeqNum seq) const noexcept {
   return connection_->in_flight(seq);
 }

@@ -125,7 +125,7 @@ class SharedConfig {
 /// keeps only the few different ones. Remembers the last kMost. Thread rule: one thread.
 class ConfigCache {
  public:
-  static constexpr std::size_t kMost = 16;
+  static constexpr std::size_t kMost = 64;
   [[nodiscard]] SharedConfig share(const Config& config);
 
  private:
@@ -253,6 +253,11 @@ class Endpoint {
   /// `seq` is of a segment that was sent and not acknowledged: how a genuine ICMP error is told
   /// from a forged one (RFC 5927 section 4.1).
   [[nodiscard]] bool in_flight(wire::SeqNum seq) const noexcept;
+  /// Whether `segment` can be the peer's own: it acknowledges what was sent (RFC 5961 section 5.2)
+  /// and lies within a window of what is expected, before or after it. So little chance has who
+  /// guesses that what comes along with the segment (the frame's addresses) may be believed. Resets
+  /// and segments without ACK never are.
+  [[nodiscard]] bool fits(const Segment& segment) const noexcept;
   /// An ICMP "packet too big" that quotes the segment at `seq`: the path takes `mss` octets of
   /// payload and options. Believed when it fits the connection (RFC 5927 section 7): at once while
   /// no larger segment was acknowledged, else when a timeout shows that they no longer arrive. What

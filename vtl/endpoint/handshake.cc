@@ -104,6 +104,18 @@ bool Connection::in_flight(wire::SeqNum seq) const noexcept {
   return snd_una_ <= seq && seq < snd_max_;
 }
 
+bool Connection::fits(const Segment& segment) const noexcept {
+  const wire::TcpFields& in = segment.header;
+  if (!in.flags.ack() || in.flags.rst() || held_ || state_ == State::kClosed) return false;
+  if (!synchronized()) {
+    const bool ours = in.ack > iss_ && in.ack <= snd_nxt_;
+    return state_ == State::kSynSent ? ours && in.flags.syn() : ours && in.seq <= rcv_adv_;
+  }
+  const auto behind = static_cast<std::uint32_t>(config().receive_buffer);
+  return in.ack <= snd_max_ && in.ack >= snd_una_ - max_snd_wnd_ && in.seq <= rcv_adv_ &&
+         in.seq >= rcv_nxt_ - behind;
+}
+
 void Connection::icmp_error(bool hard, Time /*now*/) {
   if (hard && !held_ && (state_ == State::kSynSent || state_ == State::kSynReceived)) {
     end(EndReason::kUnreachable);

@@ -1,13 +1,15 @@
 // HalfOpenTable: the connections of a service whose handshake is not done, oldest first, bounded.
 //
 // What holds a place is the oldest to lose it: at the bound a new connection takes the place of the
-// one that waits for longest, and whoever owns that one gives it up without a word. So a flood of
-// SYNs costs what the bound says, a handshake that is done within (bound / SYNs a second) seconds
-// is done also in the flood, and one that was pushed out has its next SYN. Cookies would save
-// nothing here: the SYN of a connection that VTL plays is answered only when the far side has
-// answered, so there is state before there is an answer.
+// one that waits for longest, and whoever owns that one gives it up: without a word to whoever
+// opened it, whose next SYN begins anew, and with a reset to the far side where that has answered
+// already, or a flood of SYNs here would be one of established connections there. So a flood costs
+// what the bound says, on both sides, and a handshake that is done within (bound / SYNs a second)
+// seconds is done also in the flood. Cookies would save nothing here: the SYN of a connection that
+// VTL plays is answered only when the far side has answered, so there is state before there is an
+// answer.
 //
-// Item has a member `HalfOpenPlace<Item> half_open`, which is this class's. No memory of its own.
+// Item has a member `AgePlace<Item> half_open`, which is this class's. No memory of its own.
 // Thread rule: one thread. Invariant: an item is destroyed only after it has left.
 #pragma once
 
@@ -15,14 +17,9 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace vtl::service {
+#include "vtl/service/age_list.h"
 
-template <class Item>
-struct HalfOpenPlace {
-  Item* older = nullptr;
-  Item* newer = nullptr;
-  bool held = false;
-};
+namespace vtl::service {
 
 template <class Item>
 class HalfOpenTable {
@@ -33,43 +30,30 @@ class HalfOpenTable {
   /// To be called before enter(). At the bound the oldest has left: it is returned, to be given up;
   /// else null.
   [[nodiscard]] Item* make_room() noexcept {
-    if (size_ < bound_) return nullptr;
-    Item* const evicted = oldest_;
-    leave(*evicted);
+    if (size() < bound_) return nullptr;
+    Item* const evicted = items_.oldest();
+    items_.leave(*evicted);
     ++evicted_;
     return evicted;
   }
 
   /// Gives `item` the last place; there is room.
   void enter(Item& item) noexcept {
-    assert(!item.half_open.held && size_ < bound_);
-    item.half_open = {newest_, nullptr, true};
-    (newest_ != nullptr ? newest_->half_open.newer : oldest_) = &item;
-    newest_ = &item;
-    ++size_;
+    assert(size() < bound_);
+    items_.enter(item);
   }
 
   /// The handshake is done, or the connection over. False: it had no place.
-  bool leave(Item& item) noexcept {
-    HalfOpenPlace<Item>& place = item.half_open;
-    if (!place.held) return false;
-    (place.older != nullptr ? place.older->half_open.newer : oldest_) = place.newer;
-    (place.newer != nullptr ? place.newer->half_open.older : newest_) = place.older;
-    place = {};
-    --size_;
-    return true;
-  }
+  bool leave(Item& item) noexcept { return items_.leave(item); }
 
-  [[nodiscard]] std::size_t size() const noexcept { return size_; }
+  [[nodiscard]] std::size_t size() const noexcept { return items_.size(); }
   /// How many lost their place to a newer one.
   [[nodiscard]] std::uint64_t evicted() const noexcept { return evicted_; }
 
  private:
+  AgeList<Item, &Item::half_open> items_;
   std::size_t bound_;
-  std::size_t size_ = 0;
   std::uint64_t evicted_ = 0;
-  Item* oldest_ = nullptr;
-  Item* newest_ = nullptr;
 };
 
 }  // namespace vtl::service

@@ -27,6 +27,11 @@ struct PlayedEnd {
 [[nodiscard]] endpoint::Config played_config(const PlayedEnd& end, const wire::FlowKey& key);
 [[nodiscard]] endpoint::Endpoint::Identity played_identity(const wire::FlowKey& key);
 
+/// How often an opener is sent the SYN,ACK again: 15 s in all. Its far side is established by then
+/// and waits, so less patience than Config::syn_retries is due; a SYN that comes again is answered
+/// besides.
+inline constexpr std::uint8_t kSynAckRetries = 3;
+
 /// The DSCP (RFC 2474 section 3) of an IP packet.
 [[nodiscard]] std::uint8_t dscp_of(const Packet& packet);
 

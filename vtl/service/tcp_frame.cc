@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "vtl/packet/checksum.h"
+#include "vtl/packet/derive.h"
 #include "vtl/wire/checksum.h"
 #include "vtl/wire/ethernet.h"
 #include "vtl/wire/ipv4.h"
@@ -35,6 +36,7 @@ wire::EthernetFields ethernet_fields(const FramePath& path, bool v6) {
   if (path.key.vlan != 0) {
     ethernet.tag_count = 1;
     ethernet.tags[0].vid = path.key.vlan;
+    ethernet.tags[0].pcp = path.pcp;
   }
   return ethernet;
 }
@@ -68,7 +70,30 @@ void emit_ip(MutableBytes out, FramePath& path, std::size_t transport_size, std:
   path.ip_id = static_cast<std::uint16_t>(path.ip_id + segments);
 }
 
+constexpr std::size_t kTpidOffset = 12, kTciOffset = 14;
+
 }  // namespace
+
+bool has_plain_tag(const Packet& packet) noexcept {
+  const std::uint8_t tags = packet.layout().vlan_tags;
+  return tags == 0 || (tags == 1 && load_be16(packet.bytes(), kTpidOffset) ==
+                                        static_cast<std::uint16_t>(wire::EtherType::kVlan));
+}
+
+bool may_open(const Packet& packet) noexcept {
+  const Layout& layout = packet.layout();
+  return has_plain_tag(packet) && (layout.vlan_tags == 0 || layout.vlan != 0);
+}
+
+std::uint8_t pcp_of(const Packet& packet) noexcept {
+  if (packet.layout().vlan_tags == 0) return 0;
+  return static_cast<std::uint8_t>(load_be16(packet.bytes(), kTciOffset) >> 13);
+}
+
+Packet keep_syn(Packet packet) {
+  if (!PacketPool::is_oversized(packet) && packet.size() <= kSmallFrame) return packet;
+  return packet.size() <= kSmallFrame ? packet.pool().clone(packet) : with_payload(packet, {});
+}
 
 Result<endpoint::Segment, SegmentError> to_segment(const Packet& packet) noexcept {
   const Layout& layout = packet.layout();

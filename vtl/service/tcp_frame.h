@@ -21,9 +21,26 @@ struct FramePath {
   wire::MacAddress destination_mac;
   wire::FlowKey key;  ///< source and destination as in the frames; `vlan` tags them when not 0
   std::uint8_t dscp = 0;
+  std::uint8_t pcp = 0;  ///< priority in the tag, 0..7
   std::uint8_t ttl = 64;
   std::uint16_t ip_id = 0;  ///< of the next IPv4 frame; make_tcp_frame() counts it on
 };
+
+/// True for a SYN that opens a connection: no ACK, no RST.
+[[nodiscard]] constexpr bool opens_connection(wire::TcpFlags flags) noexcept {
+  return flags.syn() && !flags.ack() && !flags.rst();
+}
+/// Frames of this packet's kind can be made again: no VLAN tag, or one of IEEE 802.1Q.
+[[nodiscard]] bool has_plain_tag(const Packet& packet) noexcept;
+/// And a connection may begin with it: a priority tag, which belongs to no VLAN, could not be
+/// answered in kind.
+[[nodiscard]] bool may_open(const Packet& packet) noexcept;
+/// The priority in the tag; 0 where there is none.
+[[nodiscard]] std::uint8_t pcp_of(const Packet& packet) noexcept;
+
+/// A SYN's frame to be kept for as long as its connection opens: without its payload where that
+/// would take a large buffer. Empty when the pool is at its bound.
+[[nodiscard]] Packet keep_syn(Packet packet);
 
 enum class SegmentError : std::uint8_t { kMalformed, kBadChecksum };
 

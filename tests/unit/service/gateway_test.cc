@@ -16,56 +16,6 @@ using endpoint::Endpoint;
 using endpoint::EndReason;
 using endpoint::State;
 
-/// Writes a known stream into an endpoint and checks one that comes out.
-class Talker {
- public:
-  Talker(std::uint64_t seed, std::size_t size) : size_(size), write_(seed), read_(~seed) {}
-  static Talker answering(std::uint64_t seed, std::size_t size) {
-    Talker t(seed, size);
-    std::swap(t.write_, t.read_);
-    return t;
-  }
-
-  /// Moves what can be moved; true when all was written, shut and read to the end.
-  bool step(Endpoint& e, Time now) {
-    while (sent_ < size_ && e.writable() > 0) {
-      std::array<std::uint8_t, 4096> block;
-      const std::size_t n = std::min({block.size(), size_ - sent_, e.writable()});
-      for (std::size_t i = 0; i < n; ++i) block[i] = octet(write_, sent_ + i);
-      sent_ += e.write(Bytes{block.data(), n}, now);
-    }
-    if (sent_ == size_ && !shut_) {
-      shut_ = true;
-      e.shutdown(now);
-    }
-    while (e.readable() > 0 && !paused) {
-      const Bytes bytes = e.peek();
-      for (std::size_t i = 0; i < bytes.size(); ++i) {
-        if (bytes[i] != octet(read_, received_ + i)) wrong_ = true;
-      }
-      received_ += bytes.size();
-      e.consume(bytes.size(), now);
-    }
-    return shut_ && e.at_end();
-  }
-
-  [[nodiscard]] bool intact(std::size_t expected) const { return !wrong_ && received_ == expected; }
-  [[nodiscard]] std::size_t sent() const { return sent_; }
-  bool paused = false;
-
- private:
-  static std::uint8_t octet(std::uint64_t seed, std::size_t i) {
-    return static_cast<std::uint8_t>((seed * 31 + i * 2654435761U) >> 13);
-  }
-  std::size_t size_;
-  std::uint64_t write_;
-  std::uint64_t read_;
-  std::size_t sent_ = 0;
-  std::size_t received_ = 0;
-  bool shut_ = false;
-  bool wrong_ = false;
-};
-
 void serve(GatewayWorld& world) {
   world.server.on_syn = [&world](const wire::FlowKey& key, const endpoint::Segment& syn) {
     return std::make_unique<Endpoint>(
@@ -98,13 +48,9 @@ bool converse(GatewayWorld& world, std::uint16_t port, Talker& from_client, Talk
 }
 
 double metric(const service::Gateway& gateway, std::string_view name) {
-  std::vector<engine::ServiceMetric> metrics;
-  gateway.list_metrics(metrics);
-  for (const auto& m : metrics) {
-    if (m.name == name) return m.value;
-  }
-  ADD_FAILURE() << "no metric " << name;
-  return -1;
+  const double value = metric_of(gateway, name);
+  EXPECT_GE(value, 0) << "no metric " << name;
+  return value;
 }
 
 class GatewayTransfer : public testing::TestWithParam<std::tuple<double, std::uint64_t>> {};
@@ -218,17 +164,6 @@ TEST(Gateway, AResetInTheMiddleReachesTheOtherEnd) {
   }
 }
 
-/// Reads what the endpoint has and returns how much that was.
-std::size_t drain(Endpoint& e, Time now) {
-  std::size_t n = 0;
-  while (e.readable() > 0) {
-    const std::size_t piece = e.peek().size();
-    n += piece;
-    e.consume(piece, now);
-  }
-  return n;
-}
-
 /// The server's end of an established connection whose client takes 16 KiB and no more until it
 /// reads. Null: it was not established.
 Endpoint* stalled_client(GatewayWorld& world, std::uint16_t port) {
@@ -308,6 +243,82 @@ TEST(Gateway, APortThatWasResetIsTakenAgainThoughItsRestIsStillOnTheWay) {
   auto& second = world.connect(40000, {});
   EXPECT_TRUE(
       world.run_until([&] { return second.endpoint->state() == State::kEstablished; }, 10s));
+}
+
+TEST(Gateway, AGuestThatVanishesIsFoundOutByWhatItDoesNotAcknowledge) {
+  service::GatewayOptions options;
+  options.keep_alive = 0s;
+  GatewayWorld world(options);
+  serve(world);
+  Endpoint* const server = stalled_client(world, 40000);
+  ASSERT_NE(server, nullptr);
+  world.client.silent = true;
+  ASSERT_EQ(server->write(std::vector<std::uint8_t>(1000), world.reactor.now()), 1000U);
+  world.wait(24h);
+  EXPECT_EQ(metric(*world.gateway_a, "connections"), 0);
+  EXPECT_EQ(metric(*world.gateway_b, "connections"), 0);
+  EXPECT_EQ(metric(*world.gateway_a, "timed_out_total"), 1);
+  EXPECT_EQ(server->end_reason(), EndReason::kReset);
+}
+
+TEST(Gateway, AServerThatNeverAnswersIsForgotten) {
+  GatewayWorld world;
+  serve(world);
+  ASSERT_NE(stalled_client(world, 40000), nullptr);
+  world.server.silent = true;
+  world.connect(40001, {});
+  world.wait(300s);
+  EXPECT_EQ(metric(*world.gateway_a, "half_open"), 0);
+  EXPECT_EQ(metric(*world.gateway_b, "half_open"), 0);
+}
+
+TEST(Gateway, AGuestThatNeverCompletesItsHandshakeIsGivenUpAndTheServerReset) {
+  GatewayWorld world;
+  serve(world);
+  world.connect(40000, {});
+  ASSERT_TRUE(world.run_until([&] { return server_side(world, 40000) != nullptr; }, 5s));
+  world.client.silent = true;
+  world.wait(60s);
+  EXPECT_EQ(metric(*world.gateway_a, "connections"), 0);
+  EXPECT_EQ(metric(*world.gateway_b, "connections"), 0);
+  EXPECT_EQ(server_side(world, 40000)->endpoint->end_reason(), EndReason::kReset);
+}
+
+// The guest has closed in order, the server resets, and what the guest sent before lies in between:
+// nobody will take it any more.
+TEST(Gateway, OctetsThatNobodyWillTakeDoNotKeepAClosedConnection) {
+  service::GatewayOptions options;
+  options.buffer = 64 << 10;
+  GatewayWorld world(options, 0, 1, 16 << 10);
+  world.server.on_syn = [&world](const wire::FlowKey& key, const endpoint::Segment& syn) {
+    endpoint::Config small;
+    small.receive_buffer = small.receive_buffer_initial = 16 << 10;
+    return std::make_unique<Endpoint>(
+        Endpoint::accept_syn(small, {key.source.port, key.destination.port}, wire::SeqNum(77), syn,
+                             false, world.reactor.now()));
+  };
+  auto& connection = world.connect(40000, {});
+  Endpoint& client = *connection.endpoint;
+  ASSERT_TRUE(world.run_until([&] { return client.state() == State::kEstablished; }, 5s));
+  world.wait(1s);
+  Endpoint& server = *server_side(world, 40000)->endpoint;
+  std::size_t left = 150'000;
+  ASSERT_TRUE(world.run_until(
+      [&] {
+        left -= client.write(std::vector<std::uint8_t>(left), world.reactor.now());
+        return left == 0 && client.unacknowledged() == 0;
+      },
+      20s));
+  client.shutdown(world.reactor.now());
+  ASSERT_TRUE(world.run_until([&] { return client.state() == State::kFinWait2; }, 5s));
+  server.shutdown(world.reactor.now());
+  ASSERT_TRUE(world.run_until([&] { return client.state() == State::kTimeWait; }, 5s));
+  world.wait(1s);
+  server.abort(world.reactor.now());
+  world.wait(5s);
+  EXPECT_EQ(metric(*world.gateway_a, "connections"), 0);
+  EXPECT_EQ(metric(*world.gateway_b, "connections"), 0);
+  EXPECT_EQ(metric(*world.gateway_a, "buffer_bytes"), 0);
 }
 
 TEST(Gateway, HalfCloseTravelsAndTheOtherDirectionGoesOn) {

@@ -12,7 +12,7 @@ namespace {
 
 struct Item {
   int name = 0;
-  HalfOpenPlace<Item> half_open;
+  AgePlace<Item> half_open;
 };
 
 Item* enter(HalfOpenTable<Item>& table, Item& item) {

@@ -113,8 +113,8 @@ class TwoGuests : public testing::Test {
   VirtualReactor reactor_;
   MemoryTransport peer_{reactor_, 65536};
   MemoryTransport site_{reactor_, 65536};
-  std::array<TestContext, 2> contexts_{TestContext{reactor_, pool_, site_},
-                                       TestContext{reactor_, pool_, site_}};
+  std::array<TestContext, 2> contexts_{TestContext{reactor_, pool_, &site_},
+                                       TestContext{reactor_, pool_, &site_}};
   std::array<std::unique_ptr<service::Gateway>, 2> gateways_;
   Opener opener_;
   std::unique_ptr<transport::Stream> stream_;

@@ -96,14 +96,14 @@ void Gateway::process(Direction direction, Batch& batch) {
 void Gateway::process_from_guest(Packet& packet) {
   const Layout& layout = packet.layout();
   if (layout.transport == TransportKind::kTcp) {
-    if (const auto key = flow_key(packet.bytes(), layout); key && layout.vlan_tags <= 1) {
+    if (const auto key = flow_key(packet.bytes(), layout); key && has_plain_tag(packet)) {
       if (const auto it = relays_.find(*key); it != relays_.end()) {
         take_segment(*it->second, std::move(packet));
         return;
       }
       const auto tcp = wire::TcpView::parse(
           packet.bytes().subspan(layout.transport_offset, layout.end - layout.transport_offset));
-      if (tcp && tcp->flags().syn() && !tcp->flags().ack() && !tcp->flags().rst() &&
+      if (tcp && opens_connection(tcp->flags()) && may_open(packet) &&
           !was_passed(*key, tcp->seq()) && filter_.matches(packet.bytes(), layout)) {
         guest_side_->learn_source(packet);
         // What was just learned may have begun this very connection from the other side.
@@ -129,7 +129,7 @@ void Gateway::process_from_network(Packet& packet) {
   if (layout.transport == TransportKind::kTcp) {
     // Nobody but this gateway speaks to the guest side for a connection that it plays.
     const auto key = flow_key(packet.bytes(), layout);
-    if (key && relays_.contains(key->reversed())) {
+    if (key && has_plain_tag(packet) && relays_.contains(key->reversed())) {
       context_->drop(std::move(packet), DropReason::kNotOfConnection);
       return;
     }
@@ -146,16 +146,15 @@ void Gateway::take_segment(Relay& relay, Packet packet) {
                                           : DropReason::kMalformedTransport);
     return;
   }
-  if (relay.may_be_replaced_by(*segment)) {
+  if (opens_connection(segment->header.flags) && relay.may_be_replaced_by(*segment) &&
+      filter_.matches(packet.bytes(), packet.layout())) {
     const wire::FlowKey key = relay.guest_key();
-    if (segment->header.flags.syn() && filter_.matches(packet.bytes(), packet.layout())) {
-      retire(key);
-      take_syn(key, std::move(packet));
-      return;
-    }
+    retire(key);
+    take_syn(key, std::move(packet));
+    return;
   }
-  relay.guest_mac(wire::MacAddress::load(packet.bytes(), wire::MacAddress::kSize));
-  relay.process(*segment, context_->reactor().now());
+  relay.process(*segment, wire::MacAddress::load(packet.bytes(), wire::MacAddress::kSize),
+                context_->reactor().now());
   turns_->schedule(relay);
 }
 
@@ -191,12 +190,14 @@ void Gateway::take_syn(const wire::FlowKey& key, Packet packet) {
                  .key = key.reversed(),
                  .dscp = preface.dscp};
   const Time now = context_->reactor().now();
+  endpoint::Config config = endpoint_config(path.key);
+  config.syn_retries = kSynAckRetries;
   endpoint::Endpoint endpoint = endpoint::Endpoint::accept_syn(
-      configs_.share(endpoint_config(path.key)), played_identity(path.key),
+      configs_.share(config), played_identity(path.key),
       InitialNumbers::of_process().sequence(path.key, now), *segment, /*hold=*/true, now);
   ++counters_.opened;
   make_half_open_room();
-  insert(Relay::open(*this, path, std::move(endpoint), context_->pool().clone(packet), *transport_,
+  insert(Relay::open(*this, path, std::move(endpoint), keep_syn(std::move(packet)), *transport_,
                      Bytes{bytes.data(), preface.size()}, options_.peer));
 }
 
@@ -350,6 +351,7 @@ void Gateway::retire(const wire::FlowKey& key) {
   std::unique_ptr<Relay> relay = std::move(it->second);
   relays_.erase(it);
   half_open_.leave(*relay);
+  totals_.add(relay->endpoint());
   turns_->retire(std::move(relay));
 }
 
@@ -449,6 +451,7 @@ void Gateway::list_metrics(std::vector<engine::ServiceMetric>& out) const {
         counters_.unserved);
   count("unresolved_total", "Streams refused because a next hop did not answer",
         counters_.unresolved);
+  totals_.list(out);
 }
 
 }  // namespace vtl::service

@@ -20,9 +20,11 @@
 //
 // Limits and what happens at them. At max_connections a SYN is dropped (the guest sends it again)
 // and an incoming stream refused. At max_half_open the oldest half-open connection is given up
-// without a word (half_open.h), and streams that still look for their next hops are refused. All
-// are counted. A spent memory budget closes
-// windows. IP fragments of TCP are not taken. Frames with two VLAN tags are not taken.
+// (half_open.h), and streams that still look for their next hops are refused. All
+// are counted. A spent memory budget closes windows. IP fragments of TCP pass, and so do frames
+// with two VLAN tags, with one of IEEE 802.1ad or with a priority tag (VLAN 0).
+//
+// What does not go through: as for a split (split.h), and the priority in a VLAN tag.
 //
 // Counters: see list_metrics(). Drops: bad-checksum, malformed-transport, flow-table-full,
 // not-of-connection, next-hop-unresolved.
@@ -56,6 +58,7 @@
 #include "vtl/service/gateway/relay.h"
 #include "vtl/service/gateway/stream_router.h"
 #include "vtl/service/half_open.h"
+#include "vtl/service/played_totals.h"
 #include "vtl/service/turns.h"
 
 namespace vtl::service {
@@ -143,6 +146,7 @@ class Gateway final : public engine::Service, private RelayOwner, private Stream
   std::unique_ptr<Turns<Relay>> turns_;
   std::vector<wire::FlowKey> over_;
   HalfOpenTable<Relay> half_open_;
+  PlayedTotals totals_;  ///< of the connections that are over
   std::size_t arrivals_ = 0;
   bool running_ = false;
   std::function<void()> stopped_;

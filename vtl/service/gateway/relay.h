@@ -29,7 +29,7 @@
 #include "vtl/endpoint/endpoint.h"
 #include "vtl/engine/flow_info.h"
 #include "vtl/engine/service.h"
-#include "vtl/service/half_open.h"
+#include "vtl/service/age_list.h"
 #include "vtl/service/played_end.h"
 #include "vtl/service/tcp_frame.h"
 #include "vtl/transport/transport.h"
@@ -79,10 +79,12 @@ class Relay final : public transport::StreamHandler {
   Relay(const Relay&) = delete;
   Relay& operator=(const Relay&) = delete;
 
-  /// A segment from the guest; pump() must follow (the owner batches it).
-  void process(const endpoint::Segment& segment, Time now) { endpoint_.process(segment, now); }
-  /// The guest's frames come from this MAC now: answers go there.
-  void guest_mac(const wire::MacAddress& mac) noexcept { path_.destination_mac = mac; }
+  /// A segment from the guest, in a frame from `mac`, where answers go if the segment fits the
+  /// connection (Endpoint::fits()); pump() must follow (the owner batches it).
+  void process(const endpoint::Segment& segment, const wire::MacAddress& mac, Time now) {
+    if (endpoint_.fits(segment)) path_.destination_mac = mac;
+    endpoint_.process(segment, now);
+  }
   /// An ICMP error that quotes this connection.
   void icmp_error(bool hard, Time now) { endpoint_.icmp_error(hard, now); }
   [[nodiscard]] bool in_flight(wire::SeqNum seq) const noexcept { return endpoint_.in_flight(seq); }
@@ -101,8 +103,10 @@ class Relay final : public transport::StreamHandler {
   [[nodiscard]] wire::FlowKey guest_key() const noexcept { return path_.key.reversed(); }
   [[nodiscard]] Phase phase() const noexcept { return phase_; }
   [[nodiscard]] bool is_opener() const noexcept { return opener_; }
-  /// The endpoint only waits out TIME-WAIT, so a newer SYN may take its place.
+  /// `syn` opens a connection. True: the endpoint only waits out TIME-WAIT, so it may take this
+  /// one's place.
   [[nodiscard]] bool may_be_replaced_by(const endpoint::Segment& syn) const noexcept;
+  [[nodiscard]] const endpoint::Endpoint& endpoint() const noexcept { return endpoint_; }
   [[nodiscard]] const Packet& syn_frame() const noexcept { return syn_frame_; }
   [[nodiscard]] Packet take_syn_frame() noexcept { return std::move(syn_frame_); }
   [[nodiscard]] engine::FlowInfo info(Time now) const;
@@ -113,8 +117,8 @@ class Relay final : public transport::StreamHandler {
            (stream_over_ && endpoint_.state() == endpoint::State::kTimeWait);
   }
 
-  bool scheduled = false;          ///< the owner's mark for schedule()
-  HalfOpenPlace<Relay> half_open;  ///< the owner's
+  bool scheduled = false;     ///< the owner's mark for schedule()
+  AgePlace<Relay> half_open;  ///< the owner's
 
   // transport::StreamHandler
   void on_open() override;

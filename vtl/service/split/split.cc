@@ -63,7 +63,7 @@ void Split::process_frame(Direction direction, Packet& packet) {
 void Split::process_tcp(Direction direction, Packet& packet) {
   const Layout& layout = packet.layout();
   const auto key = flow_key(packet.bytes(), layout);
-  if (!key || layout.vlan_tags > 1) return;
+  if (!key || !has_plain_tag(packet)) return;
   if (SplitConnection* const connection = find(*key)) {
     const bool from_client = direction == connection->direction();
     if (from_client == (*key == connection->key())) {
@@ -73,11 +73,10 @@ void Split::process_tcp(Direction direction, Packet& packet) {
     }
     return;
   }
-  if (!takes_from(direction)) return;
+  if (!takes_from(direction) || !may_open(packet)) return;
   const auto tcp = wire::TcpView::parse(
       packet.bytes().subspan(layout.transport_offset, layout.end - layout.transport_offset));
-  if (tcp && tcp->flags().syn() && !tcp->flags().ack() && !tcp->flags().rst() &&
-      filter_.matches(packet.bytes(), layout)) {
+  if (tcp && opens_connection(tcp->flags()) && filter_.matches(packet.bytes(), layout)) {
     take_syn(direction, *key, std::move(packet));
   }
 }
@@ -103,7 +102,7 @@ void Split::take_segment(SplitConnection& connection, Direction direction, Packe
     return;
   }
   const Side side = direction == connection.direction() ? Side::kClient : Side::kServer;
-  if (side == Side::kClient && segment->header.flags.syn() &&
+  if (side == Side::kClient && opens_connection(segment->header.flags) &&
       connection.may_be_replaced_by(*segment) && filter_.matches(packet.bytes(), packet.layout())) {
     const wire::FlowKey key = connection.key();
     retire(key);
@@ -140,14 +139,14 @@ void Split::take_syn(Direction direction, const wire::FlowKey& key, Packet packe
       .client_mac = wire::MacAddress::load(packet.bytes(), wire::EthernetView::kSourceOffset),
       .server_mac = wire::MacAddress::load(packet.bytes(), wire::EthernetView::kDestinationOffset),
       .dscp = dscp_of(packet),
+      .pcp = pcp_of(packet),
       .syn_frame = {}};
   Endpoint client = client_end(direction, key, *segment, now);
   Endpoint server = server_end(direction, key, *segment, now);
-  opening.syn_frame = std::move(packet);
+  opening.syn_frame = keep_syn(std::move(packet));
   SplitOwner& owner = *this;
   auto connection = std::make_unique<SplitConnection>(owner, std::move(opening), std::move(client),
                                                       std::move(server), now);
-  connection->serial = ++serial_;
   half_open_.enter(*connection);
   ++counters_.opened;
   turns_->schedule(*connection);
@@ -157,9 +156,11 @@ void Split::take_syn(Direction direction, const wire::FlowKey& key, Packet packe
 Endpoint Split::client_end(Direction direction, const wire::FlowKey& key,
                            const endpoint::Segment& syn, Time now) {
   const wire::FlowKey back = key.reversed();
-  return Endpoint::accept_syn(
-      configs_.share(end_config(engine::opposite(direction), back)), played_identity(back),
-      InitialNumbers::of_process().sequence(back, now), syn, /*hold=*/true, now);
+  endpoint::Config config = end_config(engine::opposite(direction), back);
+  config.syn_retries = kSynAckRetries;
+  return Endpoint::accept_syn(configs_.share(config), played_identity(back),
+                              InitialNumbers::of_process().sequence(back, now), syn, /*hold=*/true,
+                              now);
 }
 
 // Offers what the client offered: where it knows no option, the server's own frames have none.
@@ -196,20 +197,11 @@ bool Split::make_room() {
 }
 
 bool Split::evict_lingering() {
-  trim_lingering();
-  if (lingering_.empty()) return false;
-  retire(lingering_.front().key);
-  lingering_.pop_front();
+  const SplitConnection* const oldest = lingering_.oldest();
+  if (oldest == nullptr) return false;
+  retire(oldest->key());
   ++counters_.evicted;
   return true;
-}
-
-void Split::trim_lingering() {
-  while (!lingering_.empty()) {
-    const SplitConnection* const connection = find(lingering_.front().key);
-    if (connection != nullptr && connection->serial == lingering_.front().serial) return;
-    lingering_.pop_front();
-  }
 }
 
 void Split::take_icmp(Direction direction, Packet& packet) {
@@ -239,6 +231,9 @@ void Split::retire(const wire::FlowKey& key) {
   if (it == connections_.end()) return;
   Owned connection = std::move(connections_.extract(it).value());
   half_open_.leave(*connection);
+  lingering_.leave(*connection);
+  memory_ -= connection->memory();
+  for (const Side side : {Side::kClient, Side::kServer}) totals_.add(connection->endpoint(side));
   turns_->retire(std::move(connection));
 }
 
@@ -262,8 +257,7 @@ void Split::on_established(SplitConnection& connection) {
 }
 
 void Split::on_lingering(SplitConnection& connection) {
-  trim_lingering();
-  lingering_.push_back({connection.key(), connection.serial});
+  lingering_.enter(connection);
 }
 
 void Split::on_over(SplitConnection& connection) {
@@ -293,10 +287,7 @@ void Split::stop(std::function<void()> done) {
 }
 
 void Split::check_stopped() {
-  const bool waiting = std::ranges::any_of(connections_, [](const Owned& connection) {
-    return connection->phase() < SplitConnection::Phase::kLingering;
-  });
-  if (!waiting) std::exchange(stopped_, nullptr)();
+  if (connections_.size() == lingering_.size()) std::exchange(stopped_, nullptr)();
 }
 
 void Split::list_flows(std::vector<engine::FlowInfo>& out) const {
@@ -311,13 +302,12 @@ void Split::list_metrics(std::vector<engine::ServiceMetric>& out) const {
   const auto gauge = [&](const char* name, const char* help, std::size_t value) {
     out.push_back({name, help, static_cast<double>(value), false});
   };
-  std::size_t memory = connections_.capacity() * (sizeof(Owned) + 1);
-  for (const Owned& connection : connections_) memory += connection->memory();
   gauge("connections", "Connections now, half-open ones and those in TIME-WAIT included",
         connections_.size());
   gauge("half_open", "Connections whose handshakes are not done", half_open_.size());
   gauge("buffer_bytes", "Octets of buffer memory in use", chunks_ ? chunks_->bytes_in_use() : 0);
-  gauge("memory_bytes", "Octets held for connections: ends, buffers, table", memory);
+  gauge("memory_bytes", "Octets held for connections: ends, buffers, table",
+        memory_ + connections_.capacity() * (sizeof(Owned) + 1));
   count("opened_total", "Connections taken from their clients", counters_.opened);
   count("established_total", "Connections whose both handshakes were completed",
         counters_.established);
@@ -330,6 +320,7 @@ void Split::list_metrics(std::vector<engine::ServiceMetric>& out) const {
         "Half-open connections given up at max_half_open, the oldest first", half_open_.evicted());
   count("evicted_total", "Connections in TIME-WAIT forgotten early to make room",
         counters_.evicted);
+  totals_.list(out);
 }
 
 }  // namespace vtl::service

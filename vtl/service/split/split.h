@@ -18,10 +18,18 @@
 //
 // Limits and what happens at them. At max_connections the oldest connection that only waits out
 // TIME-WAIT is forgotten, and without one the SYN is dropped (the client sends it again). At
-// max_half_open the oldest half-open connection is given up without a word (half_open.h). All are
-// counted. A spent memory budget closes windows. IP fragments of TCP and frames
-// with two VLAN tags are not taken. With several workers an ICMP error may reach a worker that does
-// not have its connection; it passes then.
+// max_half_open the oldest half-open connection is given up: its client hears nothing, its server a
+// reset where it has answered (half_open.h). All are counted. A spent memory budget closes windows.
+// IP fragments of TCP pass, and so do frames with two VLAN tags, with one of IEEE 802.1ad or with a
+// priority tag (VLAN 0). With several workers both directions of a connection must reach the same
+// one: both interfaces are af_packet then, or the link runs on one worker (check_workers.cc). An
+// ICMP error may still reach a worker that does not have its connection; it passes then.
+//
+// What does not go through. Each half is a connection of VTL's own: frames leave with TTL (hop
+// limit) 64, so traceroute over TCP sees no router, and with the DSCP and the tag's priority of the
+// client's SYN. Options that VTL does not know are not passed on: TCP-MD5 (RFC 2385), TCP-AO (RFC
+// 5925), TCP Fast Open (RFC 7413; the SYN's data is sent again by the client) and MPTCP (RFC 8684,
+// falls back to plain TCP). Exclude with `match` what needs the first two.
 //
 // Counters: see list_metrics(). Drops: bad-checksum, malformed-transport, flow-table-full,
 // not-of-connection, link-stopping.
@@ -39,7 +47,6 @@
 
 #include <absl/container/flat_hash_set.h>
 
-#include <deque>
 #include <functional>
 #include <memory>
 #include <string_view>
@@ -47,8 +54,10 @@
 
 #include "vtl/base/byte_queue.h"
 #include "vtl/engine/service.h"
+#include "vtl/service/age_list.h"
 #include "vtl/service/filter.h"
 #include "vtl/service/half_open.h"
+#include "vtl/service/played_totals.h"
 #include "vtl/service/split/options.h"
 #include "vtl/service/split/split_connection.h"
 #include "vtl/service/turns.h"
@@ -93,11 +102,6 @@ class Split final : public engine::Service, private SplitOwner {
     std::uint64_t opened = 0, established = 0, refused = 0, unreachable = 0, silent = 0,
                   limit_connections = 0, evicted = 0;
   };
-  /// A connection that only lingers, if it is still there.
-  struct Lingering {
-    wire::FlowKey key;
-    std::uint32_t serial;
-  };
 
   Split(SplitOptions options, Filter filter);
 
@@ -109,8 +113,6 @@ class Split final : public engine::Service, private SplitOwner {
   [[nodiscard]] bool takes_from(engine::Direction direction) const noexcept;
   [[nodiscard]] bool make_room();
   [[nodiscard]] bool evict_lingering();
-  /// Forgets from the front those that are gone.
-  void trim_lingering();
   [[nodiscard]] SplitConnection* find(const wire::FlowKey& key) const;
   [[nodiscard]] endpoint::Endpoint client_end(engine::Direction direction, const wire::FlowKey& key,
                                               const endpoint::Segment& syn, Time now);
@@ -128,6 +130,7 @@ class Split final : public engine::Service, private SplitOwner {
   void on_established(SplitConnection& connection) override;
   void on_lingering(SplitConnection& connection) override;
   void on_over(SplitConnection& connection) override;
+  void on_memory(std::ptrdiff_t more) noexcept override { memory_ += more; }
 
   SplitOptions options_;
   Filter filter_;
@@ -135,11 +138,12 @@ class Split final : public engine::Service, private SplitOwner {
   std::unique_ptr<ChunkPool> chunks_;
   absl::flat_hash_set<Owned, Hash, Equal> connections_;
   std::unique_ptr<Turns<SplitConnection>> turns_;
-  std::deque<Lingering> lingering_;  ///< in the order of its beginning
+  AgeList<SplitConnection, &SplitConnection::lingering> lingering_;
   std::vector<wire::FlowKey> over_;
   endpoint::ConfigCache configs_;
   HalfOpenTable<SplitConnection> half_open_;
-  std::uint32_t serial_ = 0;
+  std::size_t memory_ = 0;  ///< of all connections
+  PlayedTotals totals_;     ///< of the connections that are over
   bool running_ = false;
   std::function<void()> stopped_;
   Counters counters_;

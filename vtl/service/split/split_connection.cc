@@ -40,6 +40,7 @@ SplitConnection::SplitConnection(SplitOwner& owner, Opening opening, Endpoint cl
       key_(opening.key),
       direction_(opening.direction),
       dscp_(opening.dscp),
+      pcp_(opening.pcp),
       syn_frame_(std::move(opening.syn_frame)),
       timer_([this] { pump(); }),
       born_(now) {}
@@ -47,9 +48,11 @@ SplitConnection::SplitConnection(SplitOwner& owner, Opening opening, Endpoint cl
 void SplitConnection::process(Side side, const endpoint::Segment& segment,
                               const wire::MacAddress& source, const wire::MacAddress& destination,
                               Time now) {
-  End& other = end(side == Side::kClient ? Side::kServer : Side::kClient);
-  other.source = source;
-  other.destination = destination;
+  if (end(side).endpoint.fits(segment)) {
+    End& other = end(side == Side::kClient ? Side::kServer : Side::kClient);
+    other.source = source;
+    other.destination = destination;
+  }
   end(side).endpoint.process(segment, now);
 }
 
@@ -85,11 +88,12 @@ void SplitConnection::pump() {
     follow_reset(client, server, now);
     follow_reset(server, client, now);
   }
-  send(Side::kClient, now);
-  send(Side::kServer, now);
+  const bool client_ended = send(Side::kClient, now);
+  const bool server_ended = send(Side::kServer, now);
   follow_end();
   if (phase_ == Phase::kOver) return;
-  if (more) owner_.schedule(*this);
+  count_memory();
+  if (more || client_ended || server_ended) owner_.schedule(*this);
   owner_.context().reactor().timers().arm(timer_, next_time(now));
 }
 
@@ -155,19 +159,26 @@ bool SplitConnection::move(End& from, End& to, Time now) {
 
 // `from` broke: `to` is reset behind what came before.
 void SplitConnection::follow_reset(const End& from, End& to, Time now) {
-  if (!broke(from.endpoint) || to.endpoint.state() == State::kClosed) return;
+  if (!broke(from.endpoint)) return;
+  if (to.endpoint.state() == State::kClosed) {
+    to.endpoint.abort(now);  // drops what nobody takes any more
+    return;
+  }
   if (rest_.waits(from.endpoint.readable() + to.endpoint.unacknowledged(), now)) return;
   to.endpoint.abort(now);
 }
 
-void SplitConnection::send(Side side, Time now) {
+// True: a deadline that passed ended the endpoint, which is still to be followed.
+bool SplitConnection::send(Side side, Time now) {
   engine::ServiceContext& context = owner_.context();
   End& e = end(side);
   FramePath path{.source_mac = e.source,
                  .destination_mac = e.destination,
                  .key = side == Side::kServer ? key_ : key_.reversed(),
                  .dscp = dscp_,
+                 .pcp = pcp_,
                  .ip_id = e.ip_id};
+  const bool was_closed = e.endpoint.state() == State::kClosed;
   e.endpoint.dispatch(now, [&](const endpoint::OutSegment& segment) {
     Packet frame = make_tcp_frame(context.pool(), path, segment);
     if (!frame) return false;
@@ -175,6 +186,7 @@ void SplitConnection::send(Side side, Time now) {
     return true;
   });
   e.ip_id = path.ip_id;
+  return !was_closed && e.endpoint.state() == State::kClosed;
 }
 
 void SplitConnection::follow_end() {
@@ -200,13 +212,17 @@ void SplitConnection::abort() {
   const Time now = owner_.context().reactor().now();
   for (const Side side : {Side::kClient, Side::kServer}) {
     end(side).endpoint.abort(now);
-    send(side, now);
+    static_cast<void>(send(side, now));
   }
   over();
 }
 
 void SplitConnection::give_up() {
-  if (phase_ != Phase::kOver) over();
+  if (phase_ == Phase::kOver) return;
+  const Time now = owner_.context().reactor().now();
+  end(Side::kServer).endpoint.abort(now);
+  static_cast<void>(send(Side::kServer, now));
+  over();
 }
 
 void SplitConnection::over() {
@@ -245,10 +261,12 @@ engine::FlowInfo SplitConnection::info(Time now) const {
   return flow;
 }
 
-std::size_t SplitConnection::memory() const noexcept {
+void SplitConnection::count_memory() {
   std::size_t octets = sizeof(SplitConnection) - sizeof(ends_) + syn_frame_.size();
   for (const End& e : ends_) octets += sizeof(End) - sizeof(Endpoint) + e.endpoint.memory();
-  return octets;
+  if (octets == memory_) return;
+  owner_.on_memory(static_cast<std::ptrdiff_t>(octets - memory_));
+  memory_ = octets;
 }
 
 }  // namespace vtl::service

@@ -12,7 +12,9 @@
 //
 //   client <-> [ kClient: Endpoint ] -- received -> to send -- [ kServer: Endpoint ] <-> server
 //
-// Frames leave with the MAC addresses that the other side's own frames come with.
+// Frames leave with the MAC addresses that the other side's own frames come with, those that a
+// forged segment comes in excepted. What else the client chose for its SYN's frame (DSCP, the VLAN
+// tag and its priority) all frames of the connection have, both ways; their TTL is 64.
 //
 // Thread rule: the worker of the link. It is destroyed by its owner only, outside its own calls:
 // when it is over it says so through SplitOwner::on_over().
@@ -27,7 +29,7 @@
 #include "vtl/endpoint/endpoint.h"
 #include "vtl/engine/flow_info.h"
 #include "vtl/engine/service.h"
-#include "vtl/service/half_open.h"
+#include "vtl/service/age_list.h"
 #include "vtl/service/icmp_error.h"
 #include "vtl/service/played_end.h"
 #include "vtl/service/tcp_frame.h"
@@ -48,6 +50,8 @@ class SplitOwner {
   virtual void on_lingering(SplitConnection& connection) = 0;
   /// It may be destroyed as soon as the caller has returned.
   virtual void on_over(SplitConnection& connection) = 0;
+  /// The octets of memory that it holds have become `more` more, or fewer.
+  virtual void on_memory(std::ptrdiff_t more) noexcept = 0;
 };
 
 class SplitConnection {
@@ -67,7 +71,8 @@ class SplitConnection {
     wire::MacAddress client_mac;
     wire::MacAddress server_mac;
     std::uint8_t dscp = 0;
-    Packet syn_frame;  ///< quoted when the server is unreachable; empty: nobody is told
+    std::uint8_t pcp = 0;  ///< of the VLAN tag
+    Packet syn_frame;      ///< quoted when the server is unreachable; empty: nobody is told
   };
   /// `client`: made from the held SYN; `server`: about to connect.
   SplitConnection(SplitOwner& owner, Opening opening, endpoint::Endpoint client,
@@ -75,8 +80,8 @@ class SplitConnection {
   SplitConnection(const SplitConnection&) = delete;
   SplitConnection& operator=(const SplitConnection&) = delete;
 
-  /// A segment from `side` in a frame with these MAC addresses; pump() must follow (the owner
-  /// batches it).
+  /// A segment from `side` in a frame with these MAC addresses, which count only where the segment
+  /// fits the connection (Endpoint::fits()); pump() must follow (the owner batches it).
   void process(Side side, const endpoint::Segment& segment, const wire::MacAddress& source,
                const wire::MacAddress& destination, Time now);
   /// An ICMP error about what was sent toward `side`; false: it is not genuine.
@@ -84,7 +89,8 @@ class SplitConnection {
 
   /// Moves octets between the ends, sends what is due, sets the timer.
   void pump();
-  /// Ends a half-open one without a word, as if the SYN had been lost.
+  /// Ends a half-open one: without a word to the client, as if its SYN had been lost, and with a
+  /// reset to a server that has answered.
   void give_up();
   /// Resets both sides now.
   void abort();
@@ -93,19 +99,23 @@ class SplitConnection {
   [[nodiscard]] const wire::FlowKey& key() const noexcept { return key_; }
   [[nodiscard]] engine::Direction direction() const noexcept { return direction_; }
   [[nodiscard]] Phase phase() const noexcept { return phase_; }
-  /// Only TIME-WAIT is left, so a newer SYN of the client may take its place.
+  /// `syn` opens a connection. True: only TIME-WAIT is left, so it may take this one's place.
   [[nodiscard]] bool may_be_replaced_by(const endpoint::Segment& syn) const noexcept;
   /// What its server was found to be, when it never opened.
   [[nodiscard]] endpoint::EndReason server_end() const noexcept {
     return end(Side::kServer).endpoint.end_reason();
   }
   [[nodiscard]] engine::FlowInfo info(Time now) const;
-  /// Octets of memory held, buffers included.
-  [[nodiscard]] std::size_t memory() const noexcept;
+  /// What on_memory() was told in all.
+  [[nodiscard]] std::size_t memory() const noexcept { return memory_; }
+  /// What its end on `side` has counted.
+  [[nodiscard]] const endpoint::Endpoint& endpoint(Side side) const noexcept {
+    return end(side).endpoint;
+  }
 
-  bool scheduled = false;                    ///< Turns' mark
-  std::uint32_t serial = 0;                  ///< the owner's: told apart from others of its key
-  HalfOpenPlace<SplitConnection> half_open;  ///< the owner's
+  bool scheduled = false;               ///< Turns' mark
+  AgePlace<SplitConnection> half_open;  ///< the owner's
+  AgePlace<SplitConnection> lingering;  ///< the owner's
 
  private:
   struct End {
@@ -128,9 +138,10 @@ class SplitConnection {
   [[nodiscard]] bool move(End& from, End& to, Time now);
   void follow_reset(const End& from, End& to, Time now);
   void follow_end();
-  void send(Side side, Time now);
+  [[nodiscard]] bool send(Side side, Time now);
   void tell_unreachable(IcmpError kind);
   void over();
+  void count_memory();
   [[nodiscard]] Time next_time(Time now) const noexcept;
 
   SplitOwner& owner_;
@@ -139,6 +150,8 @@ class SplitConnection {
   engine::Direction direction_;
   Phase phase_ = Phase::kOpening;
   std::uint8_t dscp_;
+  std::uint8_t pcp_;
+  std::size_t memory_ = 0;
   Packet syn_frame_;
   Timer timer_;
   ResetPatience rest_;
