@@ -6,6 +6,7 @@
 // acknowledgements find the first segment lost and every partial acknowledgement the next one
 // (RFC 6582); each duplicate stands for one segment that left the network.
 #include <algorithm>
+#include <array>
 
 #include "vtl/endpoint/connection.h"
 
@@ -38,10 +39,13 @@ AckNews Connection::take_acknowledgement(const Segment& segment, Time now) {
 }
 
 // The first block may tell what came twice: it lies below the acknowledgement or inside the second
-// (RFC 2883 section 4). Blocks of what was never sent are not believed.
+// (RFC 2883 section 4). Blocks of what was never sent are not believed. The others come the latest
+// first; they count from the front on, else what lies lower would seem to have been overtaken.
 void Connection::take_sack(const wire::TcpFields& header, AckNews& news, Scoreboard::Newly newly) {
   const wire::TcpOptions& options = header.options;
   const wire::SeqNum una = max(snd_una_, header.ack);
+  std::array<wire::SackBlock, wire::TcpOptions::kMaxSackBlocks> blocks;
+  std::size_t count = 0;
   for (std::size_t i = 0; i < options.sack_count; ++i) {
     const auto [left, right] = options.sack[i];
     if (left >= right || right > snd_nxt_) continue;
@@ -52,9 +56,14 @@ void Connection::take_sack(const wire::TcpFields& header, AckNews& news, Scorebo
       news.duplicates = static_cast<std::uint32_t>(right - left);
       news.duplicates_end = right;
     } else if (left >= una) {
-      news.sacked = true;
-      news.delivered += board_.deliver(left, right, newly);
+      blocks[count++] = {left, right};
     }
+  }
+  std::sort(blocks.begin(), blocks.begin() + count,
+            [](const auto& a, const auto& b) { return a.left < b.left; });
+  for (std::size_t i = 0; i < count; ++i) {
+    news.sacked = true;
+    news.delivered += board_.deliver(blocks[i].left, blocks[i].right, newly);
   }
 }
 

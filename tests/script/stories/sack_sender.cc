@@ -119,6 +119,58 @@ STORY(SackSender, ReceiverTakesItsBlocksBack_TimeoutSendsThemAgain) {
   s.after(40).send(seg().ack(2921)).expect({seg().seq(2921).again(), seg().seq(4381).again()});
 }
 
+// The roles differ in nothing once the connection stands.
+STORY(SackSender, ActivelyOpened_HolesAreRepaired) {
+  SackStory s;
+  s.syn_sent().after(40).send(seg().seq(0).flags("SA").ack(1)).swallow();
+  s.write(10 * kMss).swallow();
+  s.after(40).send(told(1, {{1461, 4381}, {5841, 14601}}));
+  s.expect({seg().seq(1).again(), seg().seq(4381).again()});
+  s.after(40).send(seg().ack(14601)).quiet();
+  EXPECT_TRUE(s.all_acknowledged());
+}
+
+STORY(SackSender, BlocksInAnyOrder_TheSameHoles) {
+  SackStory s;
+  ten_out(s);
+  s.send(told(1, {{10221, 14601}, {1461, 4381}, {5841, 8761}}))
+      .expect({seg().seq(1).again(), seg().seq(4381).again(), seg().seq(8761).again()});
+}
+
+STORY(SackSender, BlockBelowTheAcknowledgement_MeansNothingOfWhatIsOut) {
+  SackStory s;
+  ten_out(s);
+  s.send(seg().ack(7301)).quiet();
+  s.send(told(7301, {{1461, 2921}})).quiet();
+  s.send(seg().ack(14601)).quiet();
+  s.counts(&EndpointStats::fast_retransmits, 0);
+}
+
+STORY(SackSender, AllButTheFirstDeliveredAndNewDataWaits_TheHoleGoesFirst) {
+  SackStory s;
+  ten_out(s, 5 * kMss);
+  s.send(told(1, {{1461, 14601}}));
+  const auto sent = s.take();
+  ASSERT_GE(sent.size(), 1U);
+  EXPECT_TRUE(sent.front().retransmission);
+  for (std::size_t i = 1; i < sent.size(); ++i) EXPECT_FALSE(sent[i].retransmission);
+}
+
+STORY(SackSender, PeerResetsInRecovery_Closed) {
+  SackStory s;
+  ten_out(s);
+  s.send(told(1, {{1461, 14601}})).expect({seg().seq(1).again()});
+  s.send(seg().flags("R")).quiet().state(State::kClosed).after(300).quiet();
+}
+
+STORY(SackSender, AbortInRecovery_ResetAndSilence) {
+  SackStory s;
+  ten_out(s);
+  s.send(told(1, {{1461, 14601}})).expect({seg().seq(1).again()});
+  s.abort().expect({seg().seq(14601).flags("RA")});
+  s.after(300).quiet();
+}
+
 // RFC 6937: PRR
 
 STORY(Prr, OneLoss_TheRateGoesDownEvenly) {
