@@ -135,6 +135,7 @@ class KernelSubject final : public Subject {
     set_option(socket_.get(), IPPROTO_TCP, TCP_REPAIR_QUEUE, queue, "TCP_REPAIR_QUEUE");
     set_option(socket_.get(), IPPROTO_TCP, TCP_QUEUE_SEQ, static_cast<int>(iss_), "TCP_QUEUE_SEQ");
     set_option(socket_.get(), IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_OFF_NO_WP, "TCP_REPAIR");
+    set_option(socket_.get(), SOL_SOCKET, SO_REUSEADDR, 1, "SO_REUSEADDR");  // which that took away
     const sockaddr_in name = socket_address(peer_, kPeerPort);
     if (::connect(socket_.get(), reinterpret_cast<const sockaddr*>(&name), sizeof name) != 0 &&
         errno != EINPROGRESS) {

@@ -90,6 +90,31 @@ STORY(Sack, TextBehindTheGapReadLater_Kept) {
   EXPECT_EQ(s.readable(), 2100U);
 }
 
+STORY(Sack, ActivelyOpened_BlocksAndDuplicatesAreTold) {
+  SackStory s;
+  s.established(true);
+  s.send(seg().seq(6).data("world")).expect({ack(1).sack({{6, 11}})});
+  s.send(seg().seq(1).data("hello")).expect({ack(11).sack({})});
+  s.send(seg().seq(1).data("hello")).expect({ack(11).sack({{1, 6}})});
+}
+
+STORY(Sack, ActivelyOpenedAndTheAnswerDoesNotPermit_NoBlocks) {
+  Script s(with_sack());
+  s.connect().expect({seg().flags("S").sack_permitted(true)});
+  s.send(seg().seq(0).flags("SA").ack(1)).swallow();
+  s.send(seg().seq(6).data("world")).expect({ack(1).sack({})});
+}
+
+STORY(Sack, CloseWaitAndFinBeyondAGap_TheBlockHoldsTheFin) {
+  SackStory s;
+  s.established();
+  s.send(seg().seq(6).data("world").flags("FA"));
+  s.kernel_differs("the FIN's number is of the block", {ack(1).sack({{6, 12}})});
+  s.expect({ack(1).sack({{6, 11}})});
+  s.send(seg().seq(1).data("hello")).expect({ack(12).sack({})});
+  s.state(State::kCloseWait);
+}
+
 STORY(DuplicateReport, OldSegment_ItsOctetsInTheFirstBlock) {
   SackStory s;
   s.established().send(seg().len(1000)).swallow();

@@ -167,6 +167,15 @@ STORY(Timestamps, NotOffered_TheAnswerHasNone) {
   s.send(seg().ack(1)).write("x").expect({seg().no_stamps()});
 }
 
+STORY(Timestamps, ActivelyOpened_EchoedAndGuarded) {
+  Script s(stamped(), {.stamps = true});
+  s.established(true);
+  s.send(seg().data("a").stamps(9000, 0)).expect({ack(2).stamps(0, 9000)});
+  s.send(seg().data("old").stamps(8000, 0)).expect({ack(2).stamps(0, 9000)});
+  EXPECT_EQ(s.unread(), "a");
+  EXPECT_EQ(s.effective_mss(), 1448);
+}
+
 STORY(Timestamps, SynSent_AnswerWithout_NoneAreSent) {
   Script s(stamped());
   s.connect().expect({seg().flags("S").any_stamps()});
