@@ -329,6 +329,7 @@ class Connection {
   [[nodiscard]] Time keep_alive_at() const noexcept;
   void ack_now() noexcept { ack_due_ = AckDue::kNow; }
 
+  // A hundred thousand of these are held at once: what stands in this order leaves few holes.
   SharedConfig shared_config_;
   wire::Port local_;
   wire::Port remote_;
@@ -378,7 +379,6 @@ class Connection {
   std::uint32_t receive_limit_;
   std::uint32_t read_now_ = 0;
   std::uint32_t read_before_ = 0;
-  Time round_at_{};
 
   // Acknowledging
   AckDue ack_due_ = AckDue::kNo;
@@ -386,6 +386,7 @@ class Connection {
   std::uint8_t extra_acks_ = 0;  // duplicates that the parts of a super-frame would have caused
   std::int8_t challenges_ = 0;
   Time challenge_second_{};
+  Time round_at_{};  // of the reader
 
   // Timestamps (RFC 7323)
   std::uint32_t ts_offset_ = 0;
@@ -407,8 +408,8 @@ class Connection {
   CongestionControl congestion_;
   Scoreboard board_;
   Rack rack_;
-  ProportionalRateReduction prr_;
   std::unique_ptr<Undo> undo_;  // there while a recovery may prove needless
+  ProportionalRateReduction prr_;
   Phase phase_ = Phase::kOpen;
   TimeoutDoubt doubt_ = TimeoutDoubt::kNone;
   wire::SeqNum recover_;      // SND.NXT when the last recovery began (RFC 6582, RFC 6675)
@@ -420,9 +421,9 @@ class Connection {
   bool tail_probe_out_ = false;         // TLP.end_seq is set
   bool tail_probe_again_ = false;       // TLP.is_retrans
   bool tail_probe_due_ = false;
-  bool tail_moved_ = false;  // sent or acknowledged since the probe was scheduled
-  wire::SeqNum tail_probe_end_;
+  bool tail_moved_ = false;      // sent or acknowledged since the probe was scheduled
   bool window_limited_ = false;  // the congestion window held us back when we last sent
+  wire::SeqNum tail_probe_end_;
 
   // Deadlines
   Timer timer_ = Timer::kOff;

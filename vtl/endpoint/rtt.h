@@ -14,8 +14,9 @@ namespace vtl::endpoint {
 
 class RttEstimator {
  public:
+  /// `floor` and `ceiling` of the timeout count in microseconds, up to kMost.
   RttEstimator(Duration initial, Duration floor, Duration ceiling) noexcept
-      : floor_(floor), ceiling_(ceiling), base_(initial) {}
+      : base_(initial), floor_(microseconds(floor)), ceiling_(microseconds(ceiling)) {}
 
   /// A round trip measured on a segment that was not retransmitted, or by timestamps (Karn's
   /// rule, section 3). Ends the backoff.
@@ -30,7 +31,7 @@ class RttEstimator {
       smoothed_ += (rtt - smoothed_) / 8;
     }
     minimum_ = minimum_ == Duration::zero() ? rtt : std::min(minimum_, rtt);
-    base_ = smoothed_ + std::max(floor_, 4 * variance_);
+    base_ = smoothed_ + std::max<Duration>(floor_ * 1us, 4 * variance_);
     backoff_ = 0;
   }
   /// A timeout: the next one takes twice as long (5.5).
@@ -46,9 +47,10 @@ class RttEstimator {
   [[nodiscard]] Duration timeout() const noexcept { return backed_off(backoff_); }
   /// The timeout after `times` doublings, for timers that count their own.
   [[nodiscard]] Duration backed_off(unsigned times) const noexcept {
-    Duration result = std::min(base_, ceiling_);
-    for (unsigned i = 0; i < times && result < ceiling_; ++i) result *= 2;
-    return std::min(result, ceiling_);
+    const Duration ceiling = ceiling_ * 1us;
+    Duration result = std::min(base_, ceiling);
+    for (unsigned i = 0; i < times && result < ceiling; ++i) result *= 2;
+    return std::min(result, ceiling);
   }
   /// Zero before the first sample.
   [[nodiscard]] Duration smoothed() const noexcept { return smoothed_; }
@@ -56,12 +58,18 @@ class RttEstimator {
 
  private:
   static constexpr std::uint8_t kMaxBackoff = 32;
-  Duration floor_;
-  Duration ceiling_;
+  static constexpr Duration kMost = UINT32_MAX * 1us;  // more than an hour
+
+  static std::uint32_t microseconds(Duration duration) noexcept {
+    return static_cast<std::uint32_t>(std::clamp(duration, Duration{0}, kMost) / 1us);
+  }
+
   Duration base_;
   Duration smoothed_{};
   Duration variance_{};
   Duration minimum_{};
+  std::uint32_t floor_;  // short, for an endpoint has one of these
+  std::uint32_t ceiling_;
   std::uint8_t backoff_ = 0;
 };
 
