@@ -155,12 +155,14 @@ TEST_F(Split, HalfCloseInBothDirections) {
     const auto request = must(first.send(3, 100'000));
     first.shut_writing();
     EXPECT_EQ(must(second.receive()), request) << "read to its end while the other way is open";
-    const auto answer = std::async(std::launch::async, [&second] {
+    auto answer = std::async(std::launch::async, [&second] {
       auto digest = second.send(4, kSome);
       second.shut_writing();
       return digest;
     });
-    EXPECT_EQ(must(first.receive()).octets, kSome);
+    const auto received = must(first.receive());
+    EXPECT_EQ(received.octets, kSome);
+    EXPECT_EQ(received, must(answer.get()));
   }
 }
 
@@ -208,15 +210,17 @@ TEST_F(Split, WhatARouterSaysOfTheWayReachesTheClient) {
   EXPECT_EQ(metric("unreachable_total"), 2);
 }
 
-TEST_F(Split, ASilentServerIsSilence) {
+TEST_F(Split, ASilentServerIsSilenceTillTheClientsOwnTimerTellsIt) {
+  must(client.set_sysctl("net.ipv4.tcp_syn_retries", "2"));  // 7 s
   start();
   auto listener = must(Tcp::listen(server, kPort));
   // The server takes SYNs, and its answers go nowhere.
   must(server.ip("route add blackhole 10.0.0.1/32"));
-  const auto silent = Tcp::connect(client, kServer, kPort, 4s);
+  const auto silent = Tcp::connect(client, kServer, kPort, 60s);
   ASSERT_FALSE(silent.has_value());
-  EXPECT_EQ(silent.error().message, "connect: nothing happened within the bound");
-  EXPECT_EQ(metric("half_open"), 1);
+  EXPECT_EQ(silent.error().message, "connect: Connection timed out");
+  EXPECT_EQ(metric("opened_total"), 1);
+  EXPECT_EQ(metric("half_open"), 1) << "VTL's own attempt goes on for 127 s";
 }
 
 TEST_F(Split, AThousandConnectionsAtOnce) {
@@ -228,7 +232,7 @@ TEST_F(Split, AThousandConnectionsAtOnce) {
     pairs.push_back(connect(listener, i % 2 == 0 ? kServer : kServer6));
   }
   EXPECT_EQ(metric("connections"), kConnections);
-  EXPECT_EQ(metric("half_open"), 0);
+  EXPECT_TRUE(comes_to("half_open", 0)) << "the last one's ACK may still be on its way";
   for (std::size_t i = 0; i < kConnections; ++i) {
     const auto sent = must(pairs[i].client.send(i, 3000));
     EXPECT_EQ(must(pairs[i].server.receive(3000)), sent);
@@ -259,9 +263,9 @@ TEST_F(Split, ReadersThatStandStillHoldNoMoreThanTheBudget) {
   EXPECT_TRUE(lab::wait_until([&] { return metric("buffer_bytes") > kMemory / 2; }, 30s));
   EXPECT_LE(metric("buffer_bytes"), kMemory);
   std::vector<std::future<Outcome<Digest>>> readers;
-  for (TcpPair& pair : pairs) {
-    readers.push_back(
-        std::async(std::launch::async, [&pair] { return pair.server.receive(kEach, 60s); }));
+  for (std::size_t i = 0; i < kReaders; ++i) {
+    readers.push_back(std::async(std::launch::async,
+                                 [&pair = pairs[i]] { return pair.server.receive(kEach, 60s); }));
   }
   for (std::size_t i = 0; i < kReaders; ++i) {
     EXPECT_EQ(must(readers[i].get()), must(senders[i].get())) << i;
