@@ -119,4 +119,55 @@ class GatewayWorld {
   TestContext context_b_;
 };
 
+inline void serve(GatewayWorld& world) {
+  world.server.on_syn = [&world](const wire::FlowKey& key, const endpoint::Segment& syn) {
+    return std::make_unique<endpoint::Endpoint>(
+        endpoint::Endpoint::accept_syn({}, {key.source.port, key.destination.port},
+                                       wire::SeqNum(77), syn, false, world.reactor.now()));
+  };
+}
+
+inline endpoint::Endpoint* client_side(GatewayWorld& world, std::uint16_t port) {
+  for (auto& [key, connection] : world.client.connections) {
+    if (key.source.port.value() == port) return connection.endpoint.get();
+  }
+  return nullptr;
+}
+
+inline TestHost::Connection* server_side(GatewayWorld& world, std::uint16_t client_port) {
+  for (auto& [key, connection] : world.server.connections) {
+    if (key.destination.port.value() == client_port) return &connection;
+  }
+  return nullptr;
+}
+
+/// Both ends of the client's connection from `port` say what they can; true when all was said.
+inline bool converse(GatewayWorld& world, std::uint16_t port, Talker& from_client,
+                     Talker& from_server) {
+  const Time now = world.reactor.now();
+  endpoint::Endpoint* const client = client_side(world, port);
+  const bool said = client == nullptr || from_client.step(*client, now);
+  auto* const server = server_side(world, port);
+  return server != nullptr && from_server.step(*server->endpoint, now) && said;
+}
+
+inline double metric(const service::Gateway& gateway, std::string_view name) {
+  return metric_of(gateway, name);
+}
+
+/// The server's end of an established connection whose client takes 16 KiB and no more until it
+/// reads. Null: it was not established.
+inline endpoint::Endpoint* stalled_client(GatewayWorld& world, std::uint16_t port) {
+  endpoint::Config small;
+  small.receive_buffer = 16 << 10;
+  auto& client = world.connect(port, small);
+  const bool established = world.run_until(
+      [&] {
+        return server_side(world, port) != nullptr &&
+               client.endpoint->state() == endpoint::State::kEstablished;
+      },
+      5s);
+  return established ? server_side(world, port)->endpoint.get() : nullptr;
+}
+
 }  // namespace vtl::test

@@ -9,6 +9,7 @@
 #include <initializer_list>
 #include <map>
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -241,14 +242,14 @@ inline std::size_t drain(endpoint::Endpoint& e, Time now) {
   return n;
 }
 
-/// A number of what the service lists; -1 where it lists none of that name.
+/// A number of what the service lists. Throws where it lists none of that name.
 inline double metric_of(const engine::Service& service, std::string_view name) {
   std::vector<engine::ServiceMetric> metrics;
   service.list_metrics(metrics);
   for (const auto& m : metrics) {
     if (m.name == name) return m.value;
   }
-  return -1;
+  throw std::out_of_range("no metric " + std::string(name));
 }
 
 }  // namespace vtl::test
