@@ -1,9 +1,9 @@
 // Runs a fuzz target inside the ordinary test run, without libFuzzer and with any compiler.
 //
-// usage: replay_TARGET CORPUS_DIRECTORY. Every file goes in as it is (seeds, and what once
-// crashed), then every truncation of it, then kMutations seeded mutations. An empty corpus is a
-// failure. Each input is an own allocation of its exact size, so that a sanitizer sees every read
-// beyond it.
+// usage: replay_TARGET CORPUS_DIRECTORY. Every file goes in as it is (seeds, what libFuzzer found
+// on top of them, and what once crashed), then every truncation of it, then seeded mutations. Where
+// the files are many, each has fewer of both: kMostDerived in all. An empty corpus is a failure.
+// Each input is an own allocation of its exact size, so that a sanitizer sees every read beyond it.
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
@@ -19,6 +19,7 @@ namespace {
 
 constexpr std::size_t kMutations = 300;
 constexpr std::size_t kMaxTruncations = 2048;
+constexpr std::size_t kMostDerived = 20'000;
 
 using Octets = std::vector<std::uint8_t>;
 
@@ -65,20 +66,20 @@ int main(int argc, char** argv) {
     return 1;
   }
   std::size_t inputs = 0;
+  const std::size_t share = kMostDerived / files.size();
   for (std::size_t number = 0; number < files.size(); ++number) {
     std::ifstream file(files[number], std::ios::binary);
     const Octets seed{std::istreambuf_iterator<char>(file), {}};
     run(seed, seed.size());
-    for (std::size_t size = 0; size < std::min(seed.size(), kMaxTruncations); ++size) {
-      run(seed, size);
-      ++inputs;
-    }
+    const std::size_t mutations = seed.empty() ? 0 : std::min(kMutations, share / 2);
+    const std::size_t cuts = std::min({seed.size(), kMaxTruncations, share - mutations});
+    for (std::size_t i = 0; i < cuts; ++i) run(seed, seed.size() * i / cuts);
     vtl::Rng rng(number);
-    for (std::size_t i = 0; i < kMutations && !seed.empty(); ++i) {
+    for (std::size_t i = 0; i < mutations; ++i) {
       const Octets input = mutated(seed, rng);
       run(input, input.size());
-      ++inputs;
     }
+    inputs += cuts + mutations;
   }
   std::printf("%zu files, %zu derived inputs\n", files.size(), inputs);
   return 0;
