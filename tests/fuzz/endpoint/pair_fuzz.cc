@@ -31,8 +31,8 @@ class Pair {
       end.config = endpoint::fuzz::config_from(in_, end.pool);
       end.config.user_timeout = 1000h;
       end.config.time_wait = 1000h;  // no FIN that went again comes too late
-      end.config.syn_retries = 200;
-      end.config.keep_alive_probes = 200;
+      end.config.syn_retries = UINT8_MAX;
+      end.config.keep_alive_probes = UINT8_MAX;
     }
     const std::uint8_t how = in_.octet();
     both_open_ = (how & 1) != 0;
@@ -181,8 +181,8 @@ class Pair {
   }
 
   void pass(Duration time) {
-    // Not so much that an endpoint could rightly give up.
-    if (now_ + time < kStart + 100h) now_ += time;
+    // Less than what it takes to lose every keep-alive, the first of what could end a connection.
+    if (now_ + time < kStart + 5h) now_ += time;
   }
 
   void act() {
