@@ -255,8 +255,15 @@ TEST_F(SplitHostile, TagsThatItCouldNotAnswerInKindPass) {
   EXPECT_TRUE(world.inject(Direction::kOutbound, tagged(0x88a8, 7))) << "802.1ad";
   EXPECT_TRUE(world.inject(Direction::kOutbound, tagged(0x8100, 0xa000))) << "a priority tag";
   EXPECT_EQ(world.metric("opened_total"), 0);
-  EXPECT_FALSE(world.inject(Direction::kOutbound, tagged(0x8100, 7)));
+  world.context.emitted = {};
+  EXPECT_FALSE(world.inject(Direction::kOutbound, tagged(0x8100, 0xa007)));
   EXPECT_EQ(world.metric("opened_total"), 1);
+  const Batch& emitted = world.context.emitted[static_cast<std::size_t>(Direction::kOutbound)];
+  ASSERT_EQ(emitted.size(), 1U);
+  const auto header = wire::EthernetView::parse(emitted.front().bytes());
+  ASSERT_TRUE(header.has_value());
+  ASSERT_EQ(header->tag_count(), 1U);
+  EXPECT_EQ(header->tag(0), (wire::VlanTag{.pcp = 5, .vid = 7}));
 }
 
 TEST_F(SplitHostile, ASynWithALargePayloadPinsNoLargeBuffer) {

@@ -295,8 +295,10 @@ TEST(Split, AClientInTimeWaitsPlaceOpensTheSamePortAtOnce) {
   EXPECT_EQ(world.metric("established_total"), 15);
   EXPECT_EQ(world.metric("retransmissions_total"), 0) << "no SYN had to go twice";
   EXPECT_EQ(world.metric("connections"), 5);
+  EXPECT_GT(world.metric("memory_bytes"), 5 * sizeof(service::SplitConnection));
   world.wait(20s);
   EXPECT_EQ(world.metric("connections"), 0);
+  EXPECT_LT(world.metric("memory_bytes"), sizeof(service::SplitConnection)) << "the table's own";
 }
 
 TEST(Split, AtTheBoundTheOldestThatLingersMakesRoomAndElseTheSynIsDropped) {

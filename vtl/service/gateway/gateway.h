@@ -20,14 +20,14 @@
 //
 // Limits and what happens at them. At max_connections a SYN is dropped (the guest sends it again)
 // and an incoming stream refused. At max_half_open the oldest half-open connection is given up
-// (half_open.h), and streams that still look for their next hops are refused. All
-// are counted. A spent memory budget closes windows. IP fragments of TCP pass, and so do frames
-// with two VLAN tags, with one of IEEE 802.1ad or with a priority tag (VLAN 0).
+// (half_open.h), and streams that still look for their next hops are refused. All are counted. A
+// spent memory budget closes windows. IP fragments of TCP pass, and so do connections with two VLAN
+// tags or one of IEEE 802.1ad, and those whose SYN has a priority tag (VLAN 0).
 //
 // What does not go through: as for a split (split.h), and the priority in a VLAN tag.
 //
-// Counters: see list_metrics(). Drops: bad-checksum, malformed-transport, flow-table-full,
-// not-of-connection, next-hop-unresolved.
+// Counters: see list_metrics() and played_totals.h. Drops: bad-checksum, malformed-transport,
+// flow-table-full, not-of-connection, next-hop-unresolved.
 //
 // Example.
 //   - gateway: { peer: siteb, match: "tcp and not port 22", on_peer_down: pass }

@@ -232,6 +232,7 @@ void Split::retire(const wire::FlowKey& key) {
   Owned connection = std::move(connections_.extract(it).value());
   half_open_.leave(*connection);
   lingering_.leave(*connection);
+  connection->leave();
   memory_ -= connection->memory();
   for (const Side side : {Side::kClient, Side::kServer}) totals_.add(connection->endpoint(side));
   turns_->retire(std::move(connection));

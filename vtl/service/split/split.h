@@ -20,10 +20,11 @@
 // TIME-WAIT is forgotten, and without one the SYN is dropped (the client sends it again). At
 // max_half_open the oldest half-open connection is given up: its client hears nothing, its server a
 // reset where it has answered (half_open.h). All are counted. A spent memory budget closes windows.
-// IP fragments of TCP pass, and so do frames with two VLAN tags, with one of IEEE 802.1ad or with a
-// priority tag (VLAN 0). With several workers both directions of a connection must reach the same
-// one: both interfaces are af_packet then, or the link runs on one worker (check_workers.cc). An
-// ICMP error may still reach a worker that does not have its connection; it passes then.
+// IP fragments of TCP pass, and so do connections with two VLAN tags or one of IEEE 802.1ad, and
+// those whose SYN has a priority tag (VLAN 0). With several workers both directions of a connection
+// must reach the same one: both interfaces are af_packet then, or the link runs on one worker
+// (check_workers.cc). An ICMP error may still reach a worker that does not have its connection; it
+// passes then.
 //
 // What does not go through. Each half is a connection of VTL's own: frames leave with TTL (hop
 // limit) 64, so traceroute over TCP sees no router, and with the DSCP and the tag's priority of the
@@ -31,8 +32,8 @@
 // 5925), TCP Fast Open (RFC 7413; the SYN's data is sent again by the client) and MPTCP (RFC 8684,
 // falls back to plain TCP). Exclude with `match` what needs the first two.
 //
-// Counters: see list_metrics(). Drops: bad-checksum, malformed-transport, flow-table-full,
-// not-of-connection, link-stopping.
+// Counters: see list_metrics() and played_totals.h. Drops: bad-checksum, malformed-transport,
+// flow-table-full, not-of-connection, link-stopping.
 //
 // Example.
 //   - split: { match: "tcp and not port 22" }

@@ -94,6 +94,12 @@ class SplitConnection {
   void give_up();
   /// Resets both sides now.
   void abort();
+  /// It has lost its place in the owner's table: nothing more will happen, whoever still has it
+  /// scheduled.
+  void leave() noexcept {
+    timer_.cancel();
+    phase_ = Phase::kOver;
+  }
 
   /// As the client sends it: the owner's table key.
   [[nodiscard]] const wire::FlowKey& key() const noexcept { return key_; }
