@@ -30,6 +30,15 @@ inline Script& ten_out(Script& s, std::uint32_t unsent = 0) {
   return s.after(40);
 }
 
+/// Forty segments left 40 ms ago, and thirty more wait; returns the number of the first.
+inline std::uint32_t forty_out(Script& s) {
+  opened(s).write(100 * kMss).swallow();
+  s.after(40).send(seg().ack(1 + 10 * kMss)).swallow();
+  s.after(40).send(seg().ack(1 + 30 * kMss)).swallow();
+  s.after(40);
+  return 1 + 30 * kMss;
+}
+
 /// Acknowledges `n` with blocks.
 inline Seg told(std::uint32_t n, std::vector<std::pair<std::uint32_t, std::uint32_t>> blocks) {
   return seg().ack(n).sack(std::move(blocks));
@@ -37,6 +46,16 @@ inline Seg told(std::uint32_t n, std::vector<std::pair<std::uint32_t, std::uint3
 
 struct SackStory : Script {
   SackStory() : Script(with_sack(), {.sack = true}) {}
+};
+
+/// With a window that is never what holds us back.
+struct WideStory : Script {
+  static Config config() {
+    Config config = with_sack();
+    config.offer_window_scale = true;
+    return config;
+  }
+  WideStory() : Script(config(), {.scale = 7, .sack = true, .window = 2000}) {}
 };
 
 /// The kernel's tail loss probe is on, too.

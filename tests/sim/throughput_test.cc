@@ -152,5 +152,49 @@ TEST(Throughput, CleanPathWithEnoughBuffer_FillsNineTenths) {
   }
 }
 
+// What is compared with a sequence number of long ago still compares after half of their space.
+TEST(LongLived, WithoutSackAfterMoreThan2To31Octets_FastRetransmitStillWorks) {
+  Config config;
+  config.offer_sack = false;
+  Time now{Duration{100s}};
+  auto sender = Endpoint::connect(config, {wire::Port(1), wire::Port(2)}, wire::SeqNum(1), now);
+  wire::SeqNum next(2);  // what the peer expects
+  const auto drain = [&] {
+    sender.dispatch(now, [&](const OutSegment& out) {
+      next = max(next, out.header.seq + static_cast<std::uint32_t>(out.payload_size));
+      return true;
+    });
+  };
+  const auto answer = [&](wire::SeqNum ack, std::uint8_t flags = wire::TcpFlags::kAck) {
+    Segment segment;
+    segment.header.ack = ack;
+    segment.header.seq = wire::SeqNum((flags & wire::TcpFlags::kSyn) != 0 ? 0 : 1);
+    segment.header.flags.bits = flags;
+    segment.header.window = 65535;
+    if (segment.header.flags.syn()) segment.header.options.window_scale = 7;
+    sender.process(segment, now);
+  };
+  drain();
+  answer(next, wire::TcpFlags::kSyn | wire::TcpFlags::kAck);
+  const std::vector<std::uint8_t> chunk(1 << 20, 'x');
+  std::uint64_t written = 0;
+  while (written < (std::uint64_t{1} << 31) + (64U << 20)) {
+    written += sender.write(chunk, now);
+    drain();
+    now += 1ms;
+    answer(next);
+  }
+  while (sender.unacknowledged() > 0) {
+    drain();
+    now += 1ms;
+    answer(next);
+  }
+  const wire::SeqNum lost = next;
+  (void)sender.write(chunk, now);
+  drain();
+  for (int i = 0; i < 4; ++i) answer(lost);
+  EXPECT_EQ(sender.stats().fast_retransmits, 1U);
+}
+
 }  // namespace
 }  // namespace vtl::endpoint::sim

@@ -69,16 +69,18 @@ void Connection::take_sack(const wire::TcpFields& header, AckNews& news, Scorebo
 
 void Connection::on_acknowledgement(const AckNews& news, Time now) {
   if (news.advanced) rack_.acknowledged(snd_una_);
-  if (news.duplicates > 0) rack_.duplicate_reported(snd_nxt_);
+  if (news.duplicates > 0 && !told_of_tail_probe(news)) rack_.duplicate_reported(snd_nxt_);
   settle_tail_probe(news);
   if (proves_needless(news)) undo_recovery();
   step_timeout_doubt(news);
   const bool over = phase_ != Phase::kOpen && snd_una_ >= recover_;
+  // Losses of what was sent during the recovery are of another window: they begin the next one.
+  const bool more_lost = over && lost_end_ > snd_una_;
   if (over) leave_recovery();
 
   const std::uint32_t delivered = sack_ ? news.delivered : credit_duplicates(news);
   const std::uint32_t lost = sack_ ? detect_losses(now) : count_duplicates(news);
-  if (lost > 0 && phase_ == Phase::kOpen) enter_fast_recovery();
+  if ((lost > 0 || more_lost) && phase_ == Phase::kOpen) enter_fast_recovery();
   if (phase_ == Phase::kFastRecovery) {
     reduce_rate(delivered, news.advanced && lost == 0);
   } else if (news.advanced && !over && window_limited_) {  // RFC 7661: an unused window stays
@@ -97,7 +99,7 @@ void Connection::on_acknowledgement(const AckNews& news, Time now) {
   if (news.advanced && timer_ == Timer::kRetransmission && !repeats) {
     arm(timer_, rtt_.timeout(), now);
   }
-  tail_moved_ = true;
+  if (news.advanced || news.delivered > 0) tail_moved_ = true;
 }
 
 // RFC 8985 section 6.2, step 5.
@@ -108,7 +110,10 @@ std::uint32_t Connection::detect_losses(Time now) {
   const Rack::Verdict verdict =
       rack_.detect(board_, {rtt_.minimum(), rtt_.smoothed(), phase_ != Phase::kOpen || many}, now);
   reordering_at_ = verdict.check_at;
-  if (verdict.lost > 0) timed_end_.reset();
+  if (verdict.lost > 0) {
+    timed_end_.reset();
+    lost_end_ = verdict.end;
+  }
   return verdict.lost;
 }
 

@@ -32,13 +32,16 @@ double Cubic::grown(double window, double acked, Duration rtt, Time now) noexcep
     epoch_ = now;
     w_est_ = window;
     if (after_timeout_ || w_max_ <= window) {  // section 4.8
-      w_max_ = window;
+      w_max_ = static_cast<float>(window);
       k_ = 0;
     } else {
-      k_ = std::cbrt((w_max_ - window) / kC);  // (2)
+      k_ = static_cast<float>(std::cbrt((w_max_ - window) / kC));  // (2)
     }
     after_timeout_ = false;
+  } else if (now - grown_at_ > rtt) {
+    epoch_ += now - grown_at_ - rtt;  // section 4.2: time in which the window was not in use
   }
+  grown_at_ = now;
   const double t = seconds(now - epoch_);
   const double ahead = t + seconds(rtt) - k_;
   const double target =
@@ -50,10 +53,17 @@ double Cubic::grown(double window, double acked, Duration rtt, Time now) noexcep
 }
 
 double Cubic::reduced(double window, double flight) noexcept {
-  w_max_ = window < w_max_ ? window * (1 + kBeta) / 2 : window;  // section 4.7
-  prior_ = window;
+  const double peak = window < w_max_ ? window * (1 + kBeta) / 2 : window;  // section 4.7
+  w_max_ = static_cast<float>(peak);
+  prior_ = static_cast<float>(window);
   in_epoch_ = false;
   return std::max(flight * kBeta, 2.0);
+}
+
+void Cubic::rescale(double factor) noexcept {
+  w_max_ *= static_cast<float>(factor);
+  w_est_ *= factor;
+  prior_ *= static_cast<float>(factor);
 }
 
 void Cubic::timed_out() noexcept {
@@ -98,9 +108,12 @@ void CongestionControl::on_loss(std::uint32_t flight) noexcept {
 }
 
 void CongestionControl::on_timeout(std::uint32_t flight, bool first) noexcept {
-  if (first) on_loss(flight);
+  if (first) {
+    on_loss(flight);
+  } else {
+    ++reductions_;
+  }
   std::visit([](auto& a) { a.timed_out(); }, algorithm_);
-  ++reductions_;
   window_ = mss_;  // the loss window, RFC 5681 section 3.1
   fraction_ = 0;
 }
@@ -111,10 +124,10 @@ void CongestionControl::on_idle() noexcept {
 }
 
 void CongestionControl::restore(const CongestionControl& before) noexcept {
+  threshold_ = std::max(threshold_, before.threshold_);
   if (before.window_ <= window_) return;
   algorithm_ = before.algorithm_;
   window_ = std::max(before.window_, mss_);
-  threshold_ = before.threshold_;
   fraction_ = before.fraction_;
 }
 
@@ -129,6 +142,7 @@ void CongestionControl::limit_window(std::uint32_t octets) noexcept {
 
 void CongestionControl::set_mss(std::uint32_t mss) noexcept {
   const bool untouched = window_ == initial_window() && threshold_ == UINT32_MAX;
+  std::visit([&](auto& a) { a.rescale(static_cast<double>(mss_) / mss); }, algorithm_);
   mss_ = mss;
   window_ = untouched ? initial_window() : std::max(window_, mss_);
 }

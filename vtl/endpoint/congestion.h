@@ -23,6 +23,7 @@ class NewReno {
   [[nodiscard]] double reduced(double window, double flight) noexcept;
   void timed_out() noexcept {}
   void idle() noexcept {}
+  void rescale(double /*factor*/) noexcept {}
 };
 
 /// RFC 9438. Windows in segments.
@@ -33,16 +34,19 @@ class Cubic {
   void timed_out() noexcept;
   /// No epoch runs while nothing is sent (section 5.8).
   void idle() noexcept { in_epoch_ = false; }
+  /// A window counts `factor` times as many segments from now on.
+  void rescale(double factor) noexcept;
 
  private:
   static constexpr double kC = 0.4;                                ///< section 5
   static constexpr double kBeta = 0.7;                             ///< section 4.6
   static constexpr double kAlpha = 3 * (1 - kBeta) / (1 + kBeta);  ///< section 4.3
-  double w_max_ = 0;
   double w_est_ = 0;
-  double prior_ = 0;  // window before the last reduction
-  double k_ = 0;      // seconds
   Time epoch_{};
+  Time grown_at_{};  // the epoch does not run on while the window does not grow
+  float w_max_ = 0;
+  float prior_ = 0;  // window before the last reduction
+  float k_ = 0;      // seconds
   bool in_epoch_ = false;
   bool after_timeout_ = false;
 };
@@ -71,7 +75,7 @@ class CongestionControl {
   void restore(const CongestionControl& before) noexcept;
   /// While a loss is repaired the window is proportional rate reduction's.
   void set_window(std::uint32_t octets) noexcept;
-  /// The end of fast recovery (RFC 6582 section 3.2, full acknowledgement).
+  /// Not above `octets`.
   void limit_window(std::uint32_t octets) noexcept;
   void set_mss(std::uint32_t mss) noexcept;
   /// How often the window was reduced, modulo 2^16: an ECN-capable peer is told of each (RFC 3168

@@ -39,6 +39,7 @@
 #include "vtl/endpoint/reassembly.h"
 #include "vtl/endpoint/rtt.h"
 #include "vtl/endpoint/scoreboard.h"
+#include "vtl/endpoint/undo.h"
 #include "vtl/wire/seq.h"
 #include "vtl/wire/tcp.h"
 
@@ -57,6 +58,9 @@ inline constexpr std::uint8_t kTroubleTimeouts = 3;     // R1, RFC 9293 section 
 inline constexpr Duration kMaxDelayedAck = 499ms;       // below half a second, MUST-40
 inline constexpr std::uint8_t kQuickAcks = 16;          // segments acknowledged at once at start
 inline constexpr std::size_t kSpans = 8;                // a 64 KiB super-frame covers 5 chunks
+/// What a sequence number that is only compared may lag behind: far more than a window, and far
+/// less than would make it seem ahead.
+inline constexpr std::uint32_t kFarBehind = 1U << 30;
 
 /// Why a segment is sent.
 enum class Reason : std::uint8_t {
@@ -107,21 +111,6 @@ struct AckNews {
   bool echo_before_again = false;  ///< or from before the last time that what it covers was sent
   std::uint32_t duplicates = 0;    ///< octets that it says came twice (RFC 2883)
   wire::SeqNum duplicates_end;
-};
-
-/// What it takes to take a reduction of the window back (RFC 4015).
-struct Undo {
-  explicit Undo(const CongestionControl& congestion) noexcept : before(congestion) {}
-
-  CongestionControl before;
-  wire::SeqNum first;       ///< the first octet that was sent again
-  std::uint32_t stamp = 0;  ///< our timestamp then
-  std::uint32_t unexplained =
-      0;                      ///< octets sent again that the peer has not reported as duplicates
-  bool sent = false;          ///< something was sent again
-  bool echo_decided = false;  ///< the acknowledgement that covers `first` has come
-  bool over = false;          ///< the recovery ended; the offer ends with ...
-  wire::SeqNum until;         ///< ... the acknowledgement of this
 };
 
 class Connection {
@@ -268,6 +257,7 @@ class Connection {
   void schedule_tail_probe(Time now) noexcept;
   [[nodiscard]] Plan plan_tail_probe() const noexcept;
   void on_tail_probe_sent(bool again, Time now) noexcept;
+  [[nodiscard]] bool told_of_tail_probe(const AckNews& news) const noexcept;
   void settle_tail_probe(const AckNews& news) noexcept;
 
   // Sending (send.cc)
@@ -403,6 +393,7 @@ class Connection {
   bool ecn_echo_ = false;       // ECE until the peer says CWR
   std::uint16_t cwr_told_ = 0;  // the reductions that the peer has been told of
   wire::SeqNum cwr_end_;        // the end of the segment that told
+  wire::SeqNum echo_end_;       // SND.NXT when the peer's echo last reduced the window
 
   // Loss recovery
   CongestionControl congestion_;
@@ -413,6 +404,7 @@ class Connection {
   Phase phase_ = Phase::kOpen;
   TimeoutDoubt doubt_ = TimeoutDoubt::kNone;
   wire::SeqNum recover_;      // SND.NXT when the last recovery began (RFC 6582, RFC 6675)
+  wire::SeqNum lost_end_;     // behind what was found lost since
   std::uint32_t credit_ = 0;  // octets that duplicate acknowledgements stand for, without SACK
   std::uint16_t duplicate_acks_ = 0;
   bool partial_seen_ = false;  // of this recovery

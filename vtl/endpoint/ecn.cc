@@ -58,6 +58,8 @@ void Connection::on_congestion_echo(wire::SeqNum ack, std::uint32_t flight) noex
   if (cwr_due() || ack < cwr_end_) return;
   ++stats_.ecn_reductions;
   congestion_.on_loss(flight);
+  echo_end_ = snd_nxt_;
+  undo_.reset();  // whatever else was needless, this one was not
 }
 
 }  // namespace vtl::endpoint

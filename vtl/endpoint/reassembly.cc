@@ -53,6 +53,7 @@ std::size_t ReceiveBuffer::insert(std::size_t offset, Bytes bytes) {
     while (too_sparse()) forget_farthest();
   }
   trim();
+  assert(holds_what_it_remembers());
   return static_cast<std::size_t>(end_ - before);
 }
 
@@ -134,17 +135,28 @@ void ReceiveBuffer::remember(std::uint64_t begin, std::uint64_t end) {
   if (first != last) {
     *first = {begin, end};
     ranges_.erase(first + 1, last);
-  } else if (ranges_.size() < kMaxRanges) {
-    ranges_.insert(first, {begin, end});
-  } else if (first == ranges_.end()) {  // it is the farthest itself
+  } else if (first == ranges_.end() && ranges_.size() >= kMaxRanges) {  // it is the farthest itself
     ++forgotten_;
     return;
   } else {
-    const auto at = first - ranges_.begin();
-    forget_farthest();
-    ranges_.insert(ranges_.begin() + at, {begin, end});
+    ranges_.insert(first, {begin, end});
   }
   out_of_order_ += static_cast<std::uint32_t>(end - begin);
+  // Not before it stands there: what nobody remembers loses its chunk.
+  if (ranges_.size() > kMaxRanges) forget_farthest();
+}
+
+// Every octet that is readable or remembered has its chunk.
+bool ReceiveBuffer::holds_what_it_remembers() const noexcept {
+  const auto held = [this](std::uint64_t begin, std::uint64_t end) {
+    for (std::size_t i = chunk_of(begin); begin < end && i <= chunk_of(end - 1); ++i) {
+      if (i >= chunks_.size() || chunks_[i] == nullptr) return false;
+    }
+    return true;
+  };
+  return held(begin_, end_) && std::ranges::all_of(ranges_, [&](const Stored& range) {
+           return held(range.begin, range.end);
+         });
 }
 
 // The chunks that nothing readable lies in, against what their octets are worth.

@@ -11,15 +11,15 @@
 // it and not we. At each bound the range farthest from the front is forgotten and counted (the peer
 // sends it again, for it was never acknowledged):
 // - by the window that the connection offers, which insert() trusts its caller to keep;
-// - by kMaxRanges ranges, so a segment costs a search among so many and a move of 4 KiB at most;
+// - by kMaxRanges ranges, so a segment costs a search among so many and a move of 8 KiB at most;
 // - by what it is worth: kSparseChunks chunks, and beyond those kSparseFactor times the memory that
 //   its octets would need side by side. One octet in every chunk of the window thus costs
 //   kSparseChunks chunks, while of a stream of which a quarter arrives nothing is forgotten;
 // - by the pool: the last part in kOrderedShare of it is for what arrives in order.
 //
 // Thread rule: one thread. The pool outlives the buffer.
-// Invariants: ranges are sorted, disjoint, not adjacent, and lie beyond the readable part; an
-// empty buffer holds no chunk.
+// Invariants: ranges are sorted, disjoint, not adjacent, and lie beyond the readable part; every
+// octet in them and in the readable part has its chunk; an empty buffer holds no chunk.
 #pragma once
 
 #include <cstddef>
@@ -32,7 +32,7 @@ namespace vtl::endpoint {
 
 class ReceiveBuffer {
  public:
-  static constexpr std::size_t kMaxRanges = 256;
+  static constexpr std::size_t kMaxRanges = 512;
   static constexpr std::size_t kSparseChunks = 2;
   static constexpr std::size_t kSparseFactor = 4;
   static constexpr std::size_t kOrderedShare = 8;
@@ -102,6 +102,7 @@ class ReceiveBuffer {
   [[nodiscard]] bool may_store_out_of_order() const noexcept;
   std::size_t store(std::uint64_t position, Bytes bytes, bool in_order);
   void remember(std::uint64_t begin, std::uint64_t end);
+  [[nodiscard]] bool holds_what_it_remembers() const noexcept;
   [[nodiscard]] bool too_sparse() const noexcept;
   void forget_farthest() noexcept;
   void forget_all() noexcept;

@@ -201,6 +201,7 @@ void Connection::update_send_window(const Segment& segment, Time now) {
   if (shrunk_) {  // what was outstanding when the window closed was not taken
     shrunk_ = false;
     mark_lost(std::max(snd_una_, in.ack), snd_nxt_);
+    rtt_.end_backoff();
     if (timer_ == Timer::kRetransmission) arm(timer_, rtt_.timeout(), now);
   }
 }
@@ -212,7 +213,10 @@ void Connection::process_new_ack(const Segment& segment, const AckNews& news, Ti
   to_send_.consume(std::min<std::size_t>(acked, to_send_.size()));
   if (config().pool != nullptr) announce_window();  // the pool may have been what shut it
   snd_una_ = ack;
-  cwr_end_ = max(cwr_end_, ack);  // never so far behind that it seems ahead
+  // Never so far behind that they seem ahead.
+  cwr_end_ = max(cwr_end_, ack);
+  echo_end_ = max(echo_end_, ack);
+  if (phase_ == Phase::kOpen) recover_ = max(recover_, ack - kFarBehind);
   snd_nxt_ = max(snd_nxt_, ack);
   note_arrived(acked);
   measure_rtt(segment, news, now);

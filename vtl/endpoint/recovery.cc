@@ -32,8 +32,9 @@ Plan Connection::plan_retransmission() const noexcept {
   const std::int32_t room = snd_una_ + snd_wnd_ - run->begin;
   if (room <= 0) return {};
   const wire::SeqNum end = data_end();
-  auto length =
-      static_cast<std::uint32_t>(std::max<std::int32_t>(min(run->end, end) - run->begin, 0));
+  const wire::SeqNum reach =
+      sack_ && run->size() < mss_ ? board_.lost_reach(run->begin, mss_) : run->end;
+  auto length = static_cast<std::uint32_t>(std::max<std::int32_t>(min(reach, end) - run->begin, 0));
   const std::uint32_t whole = length;
   length = std::min(length, static_cast<std::uint32_t>(room));
   if (rtx_forced_) {
@@ -44,7 +45,7 @@ Plan Connection::plan_retransmission() const noexcept {
     length = std::min({length, allowance, super_frame()});
   }
   if (length > mss_ && length < whole) length -= length % mss_;
-  const bool fin = fin_queued_ && !fin_acked_ && run->begin + length == end && run->end > end &&
+  const bool fin = fin_queued_ && !fin_acked_ && run->begin + length == end && reach > end &&
                    static_cast<std::uint32_t>(room) > length;
   if (length == 0 && !fin) return {};
   return {Reason::kRetransmit, run->begin, length, fin};
@@ -52,18 +53,24 @@ Plan Connection::plan_retransmission() const noexcept {
 
 // Octets that were sent before left again.
 void Connection::on_sent_again(wire::SeqNum seq, std::uint32_t occupied, Time now) {
+  const bool once_more = board_.any_again(seq, seq + occupied);
   board_.sent(seq, seq + occupied, now, Duration::zero());
   timed_end_.reset();
   ambiguous_ = true;
   rtx_forced_ = false;
-  if (phase_ == Phase::kFastRecovery) prr_.sent(occupied);
+  if (phase_ == Phase::kFastRecovery) {
+    prr_.sent(occupied);
+    // The timeout that runs was meant for the first sending: on a path longer than the floor of the
+    // timeout it would come before any answer to this one.
+    if (seq == snd_una_) arm(Timer::kRetransmission, rtt_.timeout(), now);
+  }
   if (!undo_) return;
   if (!undo_->sent) {
     undo_->sent = true;
     undo_->first = seq;
     undo_->stamp = timestamp(now);
   }
-  undo_->unexplained += occupied;
+  undo_->resent.add(seq, seq + occupied, once_more);
 }
 
 void Connection::mark_lost(wire::SeqNum from, wire::SeqNum to) {
@@ -74,12 +81,16 @@ void Connection::mark_lost(wire::SeqNum from, wire::SeqNum to) {
 void Connection::enter_fast_recovery() {
   ++stats_.fast_retransmits;
   remember_for_undo();
-  congestion_.on_loss(std::min(outstanding(), congestion_.window()));
+  // One reduction for a window of data, whether a mark or a loss told first (RFC 3168 section
+  // 6.1.2).
+  const bool told = ecn_ && snd_una_ < echo_end_;
+  if (!told) congestion_.on_loss(std::min(outstanding(), congestion_.window()));
   prr_.begin(outstanding());
   recover_ = snd_nxt_;
   phase_ = Phase::kFastRecovery;
+  lost_end_ = snd_una_;
   partial_seen_ = false;
-  tail_probe_due_ = false;
+  tail_probe_due_ = tail_probe_out_ = false;
 }
 
 void Connection::reduce_rate(std::uint32_t delivered, bool safe) noexcept {
@@ -122,6 +133,7 @@ void Connection::on_retransmission_timeout() {
   mark_lost(snd_una_, snd_nxt_);
   phase_ = Phase::kTimeoutRecovery;
   recover_ = snd_nxt_;
+  lost_end_ = snd_una_;
   rtx_forced_ = true;
   credit_ = 0;
   duplicate_acks_ = 0;

@@ -38,6 +38,8 @@ class RttEstimator {
   void back_off() noexcept {
     if (backoff_ < kMaxBackoff) ++backoff_;
   }
+  /// What was unanswered was no sign of loss.
+  void end_backoff() noexcept { backoff_ = 0; }
   /// The handshake needed a retransmission and gave no sample (5.7).
   void restart_at(Duration timeout) noexcept {
     if (smoothed_ == Duration::zero()) base_ = timeout;

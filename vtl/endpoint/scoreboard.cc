@@ -7,8 +7,15 @@ namespace vtl::endpoint {
 
 using wire::SeqNum;
 
+namespace {
+
+constexpr std::size_t kMostRuns = 2 * Scoreboard::kMaxRuns;
+
+}  // namespace
+
 void Scoreboard::reset(SeqNum at) noexcept {
   std::vector<Run>().swap(runs_);
+  repeated_ = false;
   begin_ = end_ = at;
   delivered_ = lost_ = 0;
 }
@@ -31,9 +38,9 @@ std::size_t Scoreboard::cut(SeqNum at) {
   return i + 1;
 }
 
-// Two cuts at most, and there is room for them.
-bool Scoreboard::may_cut(SeqNum begin, SeqNum end) const noexcept {
-  if (runs_.size() + 2 <= kMaxRuns) return true;
+// Two cuts at most, and there is room for them below `most` runs.
+bool Scoreboard::may_cut(SeqNum begin, SeqNum end, std::size_t most) const noexcept {
+  if (runs_.size() + 2 <= most) return true;
   const auto is_edge = [&](SeqNum at) {
     const std::size_t i = find(at);
     return i == runs_.size() || runs_[i].begin == at;
@@ -80,9 +87,9 @@ void Scoreboard::sent(SeqNum begin, SeqNum end, Time now, Duration grain) {
     return;
   }
   Run* const last = runs_.empty() ? nullptr : &runs_.back();
-  const bool full = runs_.size() >= kMaxRuns;
-  if (last != nullptr && last->fate == Fate::kSent && !last->again &&
-      (full || now - last->sent_at <= grain)) {
+  const bool full = runs_.size() >= kMostRuns;
+  const bool fresh = last != nullptr && !repeated_ && now - last->sent_at <= grain;
+  if (last != nullptr && last->fate == Fate::kSent && !last->again && (full || fresh)) {
     last->end = end;
   } else if (full) {
     // It shares the fate that costs least to be wrong about: lost, and sent once more.
@@ -93,12 +100,14 @@ void Scoreboard::sent(SeqNum begin, SeqNum end, Time now, Duration grain) {
     runs_.push_back({.begin = begin, .end = end, .sent_at = now});
   }
   end_ = end;
+  repeated_ = false;
 }
 
 void Scoreboard::sent_again(SeqNum begin, SeqNum end, Time now) {
   assert(begin >= begin_ && end <= end_);
+  repeated_ = true;
   // Without room to cut, the whole run counts as sent.
-  const bool cuts = may_cut(begin, end);
+  const bool cuts = may_cut(begin, end, kMostRuns);
   const std::size_t first = cuts ? cut(begin) : find(begin);
   const std::size_t last = cuts ? cut(end) : std::min(find(end - 1) + 1, runs_.size());
   for (std::size_t i = first; i < last; ++i) {
@@ -141,7 +150,7 @@ std::uint32_t Scoreboard::deliver(SeqNum begin, SeqNum end, Newly newly) {
   begin = max(begin, begin_);
   end = min(end, end_);
   if (begin >= end) return 0;
-  if (!may_cut(begin, end)) {
+  if (!may_cut(begin, end, kMaxRuns)) {
     ++ignored_;
     return 0;
   }
@@ -162,7 +171,7 @@ std::uint32_t Scoreboard::lose(SeqNum begin, SeqNum end) {
   end = min(end, end_);
   if (begin >= end) return 0;
   const std::uint32_t before = lost_;
-  const bool cuts = may_cut(begin, end);
+  const bool cuts = may_cut(begin, end, kMaxRuns);
   if (!cuts) ++ignored_;
   const std::size_t first = cuts ? cut(begin) : find(begin);
   const std::size_t last = cuts ? cut(end) : std::min(find(end - 1) + 1, runs_.size());
@@ -201,6 +210,22 @@ std::optional<Scoreboard::Run> Scoreboard::first_lost() const noexcept {
   const auto run = std::ranges::find(runs_, Fate::kLost, &Run::fate);
   if (run == runs_.end()) return std::nullopt;
   return *run;
+}
+
+SeqNum Scoreboard::lost_reach(SeqNum begin, std::uint32_t most) const noexcept {
+  SeqNum reach = begin;
+  for (std::size_t i = find(begin); i < runs_.size() && runs_[i].begin < begin + most; ++i) {
+    if (runs_[i].fate == Fate::kSent) break;
+    if (runs_[i].fate == Fate::kLost) reach = min(runs_[i].end, begin + most);
+  }
+  return reach;
+}
+
+bool Scoreboard::any_again(SeqNum begin, SeqNum end) const noexcept {
+  for (std::size_t i = find(begin); i < runs_.size() && runs_[i].begin < end; ++i) {
+    if (runs_[i].again) return true;
+  }
+  return false;
 }
 
 }  // namespace vtl::endpoint

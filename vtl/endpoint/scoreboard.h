@@ -5,11 +5,13 @@
 // gaps. A run begins as sent; a SACK block makes what it covers delivered; loss detection makes it
 // lost; sending it again makes a lost run a sent one, with a new time. What leaves within a grain
 // of time (a small part of the round trip, the caller's to choose) shares one run and its first
-// octet's time, so a window of thousands of segments is a few dozen runs.
+// octet's time, so a window of thousands of segments is a few dozen runs. What leaves behind a
+// repetition never shares a run with what left before it: who comes after whom is what RACK asks.
 //
-// Bound: kMaxRuns. At the bound what is sent joins the run before it, and a SACK block or a loss
-// that would cut a run is not recorded (`ignored` counts): a peer that cuts our window into crumbs
-// pays for it with retransmissions.
+// Bounds. A SACK block that would cut a run where there are kMaxRuns is not recorded, and of a loss
+// the whole runs are marked that it touches (`ignored` counts both): a peer that cuts our window
+// into crumbs pays for it with retransmissions. What we send cuts runs up to twice that number;
+// then new octets join the last run, and a repetition stands for the whole run that it is of.
 //
 // Thread rule: a value. Invariants: the runs cover [begin(), end()) exactly; neighbours differ; the
 // sums equal those over the runs; an empty one holds no memory.
@@ -74,6 +76,11 @@ class Scoreboard {
   [[nodiscard]] std::uint32_t lost() const noexcept { return lost_; }
   /// The first lost run.
   [[nodiscard]] std::optional<Run> first_lost() const noexcept;
+  /// The end of what is lost in the `most` octets from `begin` on, where a lost run begins: crumbs
+  /// of it go in one segment, with what was delivered between them. Nothing that is on its way.
+  [[nodiscard]] wire::SeqNum lost_reach(wire::SeqNum begin, std::uint32_t most) const noexcept;
+  /// Some of [begin, end) was sent more than once.
+  [[nodiscard]] bool any_again(wire::SeqNum begin, wire::SeqNum end) const noexcept;
   /// The first octet was delivered, yet not acknowledged: the receiver reneged.
   [[nodiscard]] bool reneged() const noexcept {
     return !runs_.empty() && runs_.front().fate == Fate::kDelivered;
@@ -85,7 +92,7 @@ class Scoreboard {
  private:
   [[nodiscard]] std::size_t find(wire::SeqNum at) const noexcept;
   [[nodiscard]] std::size_t cut(wire::SeqNum at);
-  [[nodiscard]] bool may_cut(wire::SeqNum begin, wire::SeqNum end) const noexcept;
+  [[nodiscard]] bool may_cut(wire::SeqNum begin, wire::SeqNum end, std::size_t most) const noexcept;
   void sent_again(wire::SeqNum begin, wire::SeqNum end, Time now);
   void set_fate(Run& run, Fate fate) noexcept;
   void join_around(std::size_t first, std::size_t last);
@@ -95,6 +102,7 @@ class Scoreboard {
   std::uint32_t delivered_ = 0;
   std::uint32_t lost_ = 0;
   std::uint32_t ignored_ = 0;
+  bool repeated_ = false;  // since new octets last left
 };
 
 }  // namespace vtl::endpoint

@@ -77,9 +77,10 @@ std::uint32_t Connection::sendable(std::uint32_t unsent, std::uint32_t window_ro
   }
   length -= length % mss_;
   // With much in flight wait for a good part of the window to open: one large super-frame costs
-  // as much as a small one.
+  // as much as a small one. While a loss is repaired the pace is proportional rate reduction's.
   const std::uint32_t whole = std::min(congestion_.window(), std::max(snd_wnd_, mss_ + 0U));
-  if (length < most && length < whole / 3 && pipe() >= 2U * mss_) return 0;
+  const bool patient = phase_ != Phase::kFastRecovery && pipe() >= 2U * mss_;
+  if (patient && length < most && length < whole / 3) return 0;
   return length;
 }
 

@@ -19,7 +19,7 @@ bool Connection::may_probe_tail() const noexcept {
          snd_una_ != snd_nxt_ && snd_wnd_ > 0 && board_.delivered() == 0 && board_.lost() == 0;
 }
 
-// Section 7.2. Where the retransmission timeout is due first there is no probe.
+// Section 7.2. Where the retransmission timeout is due first the probe goes in its place.
 void Connection::schedule_tail_probe(Time now) noexcept {
   if (!may_probe_tail()) {
     tail_probe_at_ = kNever;
@@ -31,7 +31,7 @@ void Connection::schedule_tail_probe(Time now) noexcept {
   Duration wait = kProbeWithoutRtt;
   if (rtt_.smoothed() > Duration::zero()) wait = 2 * rtt_.smoothed() + kProbeSlack;
   if (outstanding() <= mss_) wait += kMaxAckDelay;
-  tail_probe_at_ = now + wait < timer_at_ ? now + wait : kNever;
+  tail_probe_at_ = std::min(now + wait, timer_at_);
 }
 
 Plan Connection::plan_tail_probe() const noexcept {
@@ -62,15 +62,22 @@ void Connection::on_tail_probe_sent(bool again, Time now) noexcept {
   arm(Timer::kRetransmission, rtt_.timeout(), now);
 }
 
+// Section 7.4.2: what is said to have come twice is the probe.
+bool Connection::told_of_tail_probe(const AckNews& news) const noexcept {
+  return tail_probe_out_ && tail_probe_again_ && news.duplicates > 0 &&
+         news.duplicates_end == tail_probe_end_;
+}
+
 // Section 7.4.2: was the probe a second copy of what had arrived, or did it repair a loss that
 // nobody else will answer for?
 void Connection::settle_tail_probe(const AckNews& news) noexcept {
   if (!tail_probe_out_ || news.ack < tail_probe_end_) return;
-  if (!tail_probe_again_ || (news.duplicates > 0 && news.duplicates_end == tail_probe_end_)) {
+  if (!tail_probe_again_ || told_of_tail_probe(news)) {
     tail_probe_out_ = false;
   } else if (news.ack > tail_probe_end_) {
     tail_probe_out_ = false;
     congestion_.on_loss(congestion_.window());
+    undo_.reset();
   } else if (!news.advanced && news.duplicate && !news.sacked) {
     tail_probe_out_ = false;
   }

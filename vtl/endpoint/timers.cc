@@ -68,7 +68,7 @@ void Connection::fire_timers(Time now) {
     tail_probe_at_ = kNever;
     tail_probe_due_ = may_probe_tail();
   }
-  if (timer_ != Timer::kOff && timer_at_ <= now) {
+  if (timer_ != Timer::kOff && timer_at_ <= now && plan_tail_probe().reason == Reason::kNone) {
     if (timer_ == Timer::kRetransmission) {
       fire_retransmission(now);
     } else {

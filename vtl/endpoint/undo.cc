@@ -5,10 +5,42 @@
 // that is older than it (Eifel, RFC 3522); after a timeout something is acknowledged that was sent
 // only once (F-RTO, RFC 5682); every octet that was sent again came twice (D-SACK, RFC 3708).
 #include <algorithm>
+#include <utility>
 
 #include "vtl/endpoint/connection.h"
 
 namespace vtl::endpoint {
+
+void ResentRanges::add(wire::SeqNum begin, wire::SeqNum end, bool once_more) {
+  if (once_more) unprovable_ = true;
+  if (unprovable_) return;
+  if (!ranges_.empty() && ranges_.back().end == begin) {
+    ranges_.back().end = end;
+  } else if (ranges_.size() < kMost) {
+    ranges_.push_back({begin, end});
+  } else {
+    unprovable_ = true;
+  }
+}
+
+bool ResentRanges::explain(wire::SeqNum begin, wire::SeqNum end) {
+  if (unprovable_) return false;
+  absl::InlinedVector<Range, 4> left;
+  for (const Range& range : ranges_) {
+    const wire::SeqNum from = max(range.begin, begin);
+    const wire::SeqNum to = min(range.end, end);
+    if (from >= to) {
+      left.push_back(range);
+      continue;
+    }
+    told_ = true;
+    if (range.begin < from) left.push_back({range.begin, from});
+    if (to < range.end) left.push_back({to, range.end});
+  }
+  ranges_ = std::move(left);
+  if (ranges_.size() > kMost) unprovable_ = true;
+  return told_ && ranges_.empty() && !unprovable_;
+}
 
 void Connection::remember_for_undo() {
   undo_ = std::make_unique<Undo>(congestion_);
@@ -31,8 +63,7 @@ bool Connection::proves_needless(const AckNews& news) noexcept {
     return true;
   }
   if (news.duplicates > 0 && undo_->sent) {
-    undo_->unexplained -= std::min(undo_->unexplained, news.duplicates);
-    if (undo_->unexplained == 0) return true;
+    return undo_->resent.explain(news.duplicates_end - news.duplicates, news.duplicates_end);
   }
   return false;
 }

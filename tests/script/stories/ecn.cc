@@ -148,5 +148,21 @@ STORY(Ecn, PeerDidNotAgree_ItsEceMeansNothing) {
   s.counts(&EndpointStats::ecn_reductions, 0);
 }
 
+// Section 6.1.2: one reduction for a window of data, whoever told of congestion first.
+ENDPOINT_STORY(Ecn, LossInTheWindowOfAnEcho_NoSecondReduction, "the size of a window") {
+  Config config = ecn(Ecn::kRequest);
+  config.offer_sack = true;
+  Script s(config, {.sack = true});
+  s.connect().swallow();
+  s.send(seg().seq(0).flags("SAE").ack(1)).swallow();
+  s.write(10 * 1460).swallow();
+  s.after(1).send(seg().ack(1461).flags("AE")).quiet();
+  s.send(seg().ack(1461).flags("AE").sack({{2921, 8761}})).expect({seg().seq(1461).again()});
+  s.counts(&EndpointStats::fast_retransmits, 1);
+  s.send(seg().ack(14601)).quiet();
+  s.write(20 * 1460);
+  EXPECT_EQ(s.take().size(), 5U) << "half of ten";
+}
+
 }  // namespace
 }  // namespace vtl::endpoint::script

@@ -98,5 +98,40 @@ STORY(Needless, ReportOfDuplicatesLongAfter_ChangesNothing) {
   s.counts(&EndpointStats::needless_recoveries, 0);
 }
 
+// A report of what went once says nothing of what went again (RFC 3708 section 1, its case 2).
+STORY(Needless, NetworkDoubledWhatWentOnce_WindowStaysDown) {
+  SackStory s;
+  ten_out(s);
+  s.send(seg().ack(1461)).quiet();
+  s.send(told(1461, {{2921, 8761}})).expect({seg().seq(1461).again()});
+  s.send(told(1461, {{1, 1461}, {2921, 8761}})).quiet();
+  s.counts(&EndpointStats::needless_recoveries, 0);
+}
+
+STORY(Needless, OneWideReport_ExplainsWhatItNamesOnly) {
+  SackStory s;
+  ten_out(s);
+  s.send(seg().ack(2921)).quiet();
+  s.send(told(2921, {{4381, 5841}, {7301, 14601}}));
+  s.expect({seg().seq(2921).again(), seg().seq(5841).again()});
+  s.send(told(2921, {{1, 2921}, {4381, 5841}, {7301, 14601}})).quiet();
+  s.counts(&EndpointStats::needless_recoveries, 0);
+}
+
+ENDPOINT_STORY(Needless, EchoReducedTheWindowMeanwhile_ThatStays, "the size of a window") {
+  Config config = with_sack();
+  config.ecn = Ecn::kRequest;
+  Script s(config, {.sack = true});
+  s.connect().swallow();
+  s.after(40).send(seg().seq(0).flags("SAE").ack(1)).swallow();
+  s.write(30 * kMss).swallow();
+  s.after(40).send(told(1, {{1461, 14601}})).swallow();  // the first new segment tells of it
+  s.after(40).send(seg().ack(14601 + kMss)).swallow();
+  s.send(seg().ack(14601 + 2 * kMss).flags("AE")).swallow();
+  s.counts(&EndpointStats::ecn_reductions, 1);
+  s.send(told(14601 + 2 * kMss, {{1, 1461}})).swallow();
+  s.counts(&EndpointStats::needless_recoveries, 0);
+}
+
 }  // namespace
 }  // namespace vtl::endpoint::script

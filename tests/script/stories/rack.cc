@@ -1,6 +1,8 @@
 // Loss found by time: RACK and the tail loss probe (RFC 8985).
 #include <gtest/gtest.h>
 
+#include <vector>
+
 #include "tests/script/sack_path.h"
 
 namespace vtl::endpoint::script {
@@ -65,6 +67,36 @@ STORY(Rack, ReorderingTimerIsOffWhenAllIsAcknowledged) {
   s.after(400).quiet();
 }
 
+// What left behind a repetition is not older than it, however close in time to what left before.
+ENDPOINT_STORY(Rack, NewDataBehindARepetition_IsNotHeldForLostWithWhatLeftBefore, "its own grain") {
+  WideStory s;
+  const std::uint32_t una = forty_out(s);
+  std::vector<Sent> order;
+  for (std::uint32_t i = 2; i <= 40; ++i) {
+    s.send(told(una, {{una + kMss, una + i * kMss}}));
+    for (Sent& sent : s.take()) order.push_back(std::move(sent));
+    s.after(0.05);
+  }
+  ASSERT_GE(order.size(), 20U);
+  ASSERT_FALSE(order[0].retransmission);
+  s.after(38);
+  // All of it arrives in the order in which it left.
+  std::uint32_t end = 0;
+  bool repaired = false;
+  for (const Sent& sent : order) {
+    repaired = repaired || sent.retransmission;
+    if (!sent.retransmission) end = (sent.header.seq.value() - 1000) + kMss;
+    if (repaired) {
+      s.send(seg().ack(end)).swallow();
+    } else {
+      s.send(told(una, {{una + kMss, end}})).swallow();
+    }
+    s.after(0.05);
+  }
+  EXPECT_TRUE(repaired);
+  s.counts(&EndpointStats::retransmissions, 1);
+}
+
 // RFC 8985 section 7: TLP
 
 STORY(TailLossProbe, EndOfTheFlightLost_TheLastSegmentGoesAgainBeforeTheTimeout) {
@@ -96,12 +128,14 @@ STORY(TailLossProbe, OneProbeAndThenTheTimeout) {
   s.counts(&EndpointStats::timeouts, 1);
 }
 
-STORY(TailLossProbe, OneSegmentOut_TheTimeoutIsDueFirst) {
+STORY(TailLossProbe, OneSegmentOut_TheProbeGoesInPlaceOfTheTimeout) {
   ProbingStory s;
   opened(s).write(kMss).swallow();
-  // With 200 ms for the peer's delayed acknowledgement the probe would come later.
+  // With 200 ms for the peer's delayed acknowledgement the timeout would come first.
   s.later(240, {seg().seq(1).len(kMss).again()});
-  s.counts(&EndpointStats::tail_probes, 0);
+  s.counts(&EndpointStats::tail_probes, 1);
+  s.counts(&EndpointStats::timeouts, 0);
+  s.later(240, {seg().seq(1).len(kMss).again()});
   s.counts(&EndpointStats::timeouts, 1);
 }
 
@@ -128,6 +162,30 @@ STORY(TailLossProbe, TheProbeCameTwice_WindowKept) {
   s.after(20).send(told(14601, {{13141, 14601}})).quiet();  // and the probe is the second copy
   s.write(30 * kMss);
   EXPECT_GE(s.take().size(), 10U);
+}
+
+// Section 7.1: a recovery answers for the loss that the probe showed.
+ENDPOINT_STORY(TailLossProbe, TheProbeShowedALoss_WindowReducedOnce, "the size of a window") {
+  SackStory s;
+  ten_out(s);
+  s.send(seg().ack(11681)).quiet();
+  s.later(82, {seg().seq(13141).again()});
+  s.write(30 * kMss).swallow();  // eight more
+  s.after(39).send(told(11681, {{13141, 20441}})).swallow();
+  s.counts(&EndpointStats::fast_retransmits, 1);
+  s.after(40).send(seg().ack(14601 + 8 * kMss)).swallow();
+  s.after(40).send(seg().ack(14601 + 13 * kMss));
+  EXPECT_GE(s.take().size(), 5U) << "half of ten";
+}
+
+ENDPOINT_STORY(TailLossProbe, ThePeerTalksMeanwhile_TheProbeGoesAllTheSame,
+               "the peer's data is acknowledged at other times") {
+  SackStory s;
+  ten_out(s);
+  s.send(seg().ack(11681)).quiet();
+  for (int i = 0; i < 4; ++i) s.after(20).send(seg().ack(11681).len(5)).read_all().swallow();
+  s.later(2, {seg().seq(13141).len(kMss).again()});
+  s.counts(&EndpointStats::tail_probes, 1);
 }
 
 STORY(TailLossProbe, WithoutSack_None) {

@@ -56,13 +56,13 @@ STORY(SackSender, BlockOfWhatWasNeverSent_NotBelieved) {
   SackStory s;
   ten_out(s);
   s.send(told(1, {{14601, 30001}})).quiet();
-  s.send(told(1, {{1461, 30001}})).quiet().after(50).quiet();
+  s.send(told(1, {{1461, 30001}})).quiet().after(30).quiet();
 }
 
 STORY(SackSender, BlockBackwards_NotBelieved) {
   SackStory s;
   ten_out(s);
-  s.send(told(1, {{8761, 1461}})).quiet().after(50).quiet();
+  s.send(told(1, {{8761, 1461}})).quiet().after(30).quiet();
 }
 
 ENDPOINT_STORY(SackSender, SuperFrameLosesItsMiddle_RepairedAsASegment, "a super-frame") {
@@ -103,7 +103,7 @@ STORY(SackSender, TimeoutLeavesOutWhatTheBlocksTold) {
   ten_out(s);
   s.send(told(1, {{1461, 2921}, {4381, 14601}}));
   s.expect({seg().seq(1).again(), seg().seq(2921).len(kMss).again()});
-  s.later(200, {seg().seq(1).len(kMss).again()});
+  s.later(240, {seg().seq(1).len(kMss).again()});  // counted from the fast retransmit
   s.after(40).send(told(2921, {{4381, 14601}})).expect({seg().seq(2921).len(kMss).again()});
   s.after(40).send(seg().ack(14601)).quiet();
   s.counts(&EndpointStats::timeouts, 1);
@@ -206,6 +206,31 @@ STORY(Prr, TheEnd_WindowIsTheThreshold) {
   s.after(40).send(seg().ack(14601)).quiet();
   s.write(20 * kMss);
   EXPECT_EQ(s.take().size(), 5U);
+}
+
+// Crumbs between blocks are no reason for a packet each.
+STORY(SackSender, CrumbsOfOneSegmentLost_GoTogether) {
+  SackStory s;
+  ten_out(s);
+  s.send(told(1, {{2, 3}, {4, 5}, {6, 7}, {8, 9}})).quiet();
+  s.send(told(1, {{1461, 14601}})).expect({seg().seq(1).len(kMss).again()});
+}
+
+// What is sent while a loss is repaired belongs to the next window, and so do its losses.
+ENDPOINT_STORY(SackSender, LossesOfWhatWasSentInTheRecovery_BeginTheNext, "the size of a window") {
+  WideStory s;
+  const std::uint32_t una = forty_out(s);
+  const std::uint32_t recover = una + 40 * kMss;
+  s.send(told(una, {{una + kMss, recover}}));
+  const std::uint32_t end = s.take().back().header.seq.value() - 1000 + kMss;
+  s.counts(&EndpointStats::fast_retransmits, 1);
+  // The repair is lost, and of the new segments the first and the third.
+  s.after(40).send(told(una, {{recover + kMss, recover + 2 * kMss}, {una + kMss, recover}}));
+  s.swallow();
+  s.send(told(una, {{recover + 3 * kMss, end}, {recover + kMss, recover + 2 * kMss}})).swallow();
+  s.counts(&EndpointStats::fast_retransmits, 1);
+  s.after(40).send(told(recover, {{recover + 3 * kMss, end}})).swallow();
+  s.counts(&EndpointStats::fast_retransmits, 2);
 }
 
 }  // namespace

@@ -263,5 +263,25 @@ STORY(Needless, WithoutSack_AcknowledgementJumpsOverTheGap_TheTimeoutWasRight) {
   for (const auto& sent : s.take()) EXPECT_TRUE(sent.retransmission);
 }
 
+// The floor of the timeout is below that of RFC 6298, so it must not run from the first sending.
+ENDPOINT_STORY(Timeout, LongPathAndFastRetransmit_CountsFromTheRepetition,
+               "it takes half a minute") {
+  Config config = plain();
+  config.offer_sack = true;
+  Script s(config, {.sack = true});
+  s.syn().swallow();
+  s.after(600).send(seg().ack(1)).swallow();
+  std::uint32_t una = 1;
+  for (int i = 0; i < 40; ++i) {
+    s.write(1460).swallow();
+    s.after(600).send(seg().ack(una += 1460)).swallow();
+  }
+  s.write(14600).swallow();
+  s.after(600).send(seg().ack(una).sack({{una + 1460, una + 14600}}));
+  s.expect({seg().seq(una).again()});
+  s.after(599).quiet();
+  s.counts(&EndpointStats::timeouts, 0);
+}
+
 }  // namespace
 }  // namespace vtl::endpoint::script

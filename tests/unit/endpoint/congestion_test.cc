@@ -156,5 +156,44 @@ TEST(Rtt, Backoff_DoublesToTheCeilingAndEndsWithASample) {
   EXPECT_EQ(rtt.timeout(), 210ms);
 }
 
+// Section 4.2: the curve does not run on while the window is not in use.
+TEST(Cubic, SmallTalk_TheCurveStandsStill) {
+  const auto grown_by_bulk_after = [](Duration pause) {
+    CongestionControl control(Congestion::kCubic, kMss);
+    control.on_ack(90'000, 100ms, kStart);
+    control.on_loss(control.window());
+    Time now = kStart;
+    for (int i = 0; i < 20; ++i) round_trip(control, now += 100ms);
+    now += pause;
+    const std::uint32_t before = control.window();
+    for (int i = 0; i < 5; ++i) round_trip(control, now += 100ms);
+    return control.window() - before;
+  };
+  EXPECT_NEAR(grown_by_bulk_after(60s), grown_by_bulk_after(0s), kMss);
+}
+
+TEST(Cubic, SmallerSegments_TheCurveIsTheSameInOctets) {
+  CongestionControl control(Congestion::kCubic, kMss);
+  control.on_ack(90'000, 100ms, kStart);
+  control.on_loss(control.window());
+  Time now = kStart;
+  for (int i = 0; i < 20; ++i) round_trip(control, now += 100ms);
+  const std::uint32_t before = control.window();
+  control.set_mss(kMss / 2);
+  round_trip(control, now += 100ms);
+  EXPECT_LT(control.window(), before + 5 * kMss);
+  EXPECT_GE(control.window(), before);
+}
+
+TEST(Congestion, Restore_TheThresholdComesBackAlsoWhereTheWindowGrewAgain) {
+  CongestionControl control(Congestion::kNewReno, kMss);
+  const CongestionControl before = control;
+  control.on_loss(10'000);
+  control.set_window(20'000);
+  control.restore(before);
+  EXPECT_EQ(control.window(), 20'000U);
+  EXPECT_TRUE(control.in_slow_start());
+}
+
 }  // namespace
 }  // namespace vtl::endpoint

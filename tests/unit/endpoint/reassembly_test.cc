@@ -185,5 +185,63 @@ TEST(ReceiveBuffer, AnyOrderOfAnyPiecesGivesTheStream) {
   }
 }
 
+// At the bound of ranges a piece takes a place of the farthest, in a chunk that nobody else needs.
+TEST(ReceiveBuffer, AtTheBoundAPieceInAChunkOfItsOwn_KeepsItsOctets) {
+  ChunkPool pool(64 * ChunkPool::kChunk);
+  {  // what was another connection's
+    ByteQueue others(&pool);
+    (void)others.append(Bytes(std::vector<std::uint8_t>(32 * ChunkPool::kChunk, 'Z')));
+  }
+  constexpr std::size_t kCrumb = 40;
+  for (const std::size_t at : {ChunkPool::kChunk, std::size_t{17'000}}) {
+    ReceiveBuffer buffer(&pool);
+    for (std::size_t i = 1; i < ReceiveBuffer::kMaxRanges; ++i) {
+      (void)buffer.insert(i * (kCrumb + 2), bytes(std::string(kCrumb, 'c')));
+    }
+    ASSERT_LT(ReceiveBuffer::kMaxRanges * (kCrumb + 2), 2 * ChunkPool::kChunk);
+    const std::size_t far = at + 2 * ChunkPool::kChunk;
+    (void)buffer.insert(far + 1000, bytes(std::string(100, 'f')));
+    (void)buffer.insert(far, bytes(std::string(500, 'p')));
+    (void)buffer.insert(0, bytes(std::string(far, 'g')));
+    const std::string all = read_all(buffer);
+    EXPECT_EQ(all.substr(0, far), std::string(far, 'g'));
+    EXPECT_EQ(all.find('Z'), std::string::npos) << "octets of another connection";
+  }
+}
+
+// Any pieces over several chunks of a pool that others have used, at every bound.
+TEST(ReceiveBuffer, NothingButTheStreamIsEverRead) {
+  for (std::uint64_t seed = 1; seed <= 60; ++seed) {
+    Rng rng(seed);
+    ChunkPool pool((4 + rng.below(12)) * ChunkPool::kChunk);
+    {
+      ByteQueue others(&pool);
+      (void)others.append(Bytes(std::vector<std::uint8_t>(pool.max_bytes(), 'Z')));
+    }
+    ReceiveBuffer buffer(&pool);
+    const std::size_t window = 1 + rng.below(8 * ChunkPool::kChunk);
+    const std::size_t largest = 1 + rng.below(rng.chance(0.5) ? 60 : 4000);
+    std::size_t next = 0;
+    const auto octet = [](std::size_t at) { return static_cast<std::uint8_t>(at % 25 + 'a'); };
+    for (int turn = 0; turn < 3000; ++turn) {
+      const std::size_t offset = rng.chance(0.1) ? 0 : rng.below(window);
+      std::vector<std::uint8_t> piece(1 + rng.below(largest));
+      for (std::size_t i = 0; i < piece.size(); ++i) piece[i] = octet(next + offset + i);
+      const std::size_t unread = buffer.readable();
+      const std::size_t grown = buffer.insert(offset, piece);
+      ASSERT_EQ(buffer.readable(), unread + grown);
+      next += grown;
+      while (rng.chance(0.7) && buffer.readable() > 0) {
+        const Bytes front = buffer.front();
+        const std::size_t first = next - buffer.readable();
+        for (std::size_t i = 0; i < front.size(); ++i) {
+          ASSERT_EQ(front[i], octet(first + i)) << "seed " << seed << ", octet " << first + i;
+        }
+        buffer.consume(front.size());
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace vtl::endpoint

@@ -231,5 +231,33 @@ RC_GTEST_PROP(ScoreboardProperty, IsWhatOneFateForEachOctetWouldBe, ()) {
   }
 }
 
+TEST_F(ScoreboardTest, NewDataBehindARepetition_BeginsARunOfItsOwn) {
+  board_.sent(seq(0), seq(10), at(0), 10ms);
+  board_.sent(seq(10), seq(20), at(2), 10ms);
+  EXPECT_EQ(picture(board_), "20s");
+  (void)board_.lose(seq(0), seq(5));
+  board_.sent(seq(0), seq(5), at(3), 0ms);
+  board_.sent(seq(20), seq(30), at(3), 10ms);
+  board_.sent(seq(30), seq(40), at(4), 10ms);
+  EXPECT_EQ(picture(board_), "5s+ 15s 20s");
+}
+
+TEST_F(ScoreboardTest, LostCrumbs_ReachOverWhatWasDelivered) {
+  board_.sent(seq(0), seq(40), at(0), 0ms);
+  (void)board_.deliver(seq(2), seq(4), nothing);
+  (void)board_.deliver(seq(6), seq(20), nothing);
+  (void)board_.lose(seq(0), seq(30));
+  EXPECT_EQ(picture(board_), "2l 2d 2l 14d 10l 10s");
+  EXPECT_EQ(board_.lost_reach(seq(0), 1), seq(1));
+  EXPECT_EQ(board_.lost_reach(seq(0), 10), seq(6));
+  EXPECT_EQ(board_.lost_reach(seq(0), 25), seq(25));
+  EXPECT_EQ(board_.lost_reach(seq(0), 40), seq(30));
+  board_.sent(seq(0), seq(6), at(1), 0ms);
+  EXPECT_EQ(picture(board_), "2s+ 2d 2s+ 14d 10l 10s");
+  EXPECT_EQ(board_.lost_reach(seq(20), 40), seq(30));
+  EXPECT_TRUE(board_.any_again(seq(4), seq(40)));
+  EXPECT_FALSE(board_.any_again(seq(6), seq(40)));
+}
+
 }  // namespace
 }  // namespace vtl::endpoint
