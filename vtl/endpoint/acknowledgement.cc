@@ -74,8 +74,10 @@ void Connection::on_acknowledgement(const AckNews& news, Time now) {
   if (proves_needless(news)) undo_recovery();
   step_timeout_doubt(news);
   const bool over = phase_ != Phase::kOpen && snd_una_ >= recover_;
-  // Losses of what was sent during the recovery are of another window: they begin the next one.
-  const bool more_lost = over && lost_end_ > snd_una_;
+  // All that is outstanding now was sent during the recovery. Losses of it are of another window:
+  // they begin the next one.
+  const bool more_lost =
+      over && sack_ && (board_.lost() > 0 || board_.any_again(snd_una_, snd_nxt_));
   if (over) leave_recovery();
 
   const std::uint32_t delivered = sack_ ? news.delivered : credit_duplicates(news);
@@ -110,10 +112,7 @@ std::uint32_t Connection::detect_losses(Time now) {
   const Rack::Verdict verdict =
       rack_.detect(board_, {rtt_.minimum(), rtt_.smoothed(), phase_ != Phase::kOpen || many}, now);
   reordering_at_ = verdict.check_at;
-  if (verdict.lost > 0) {
-    timed_end_.reset();
-    lost_end_ = verdict.end;
-  }
+  if (verdict.lost > 0) timed_end_.reset();
   return verdict.lost;
 }
 

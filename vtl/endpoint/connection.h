@@ -404,7 +404,6 @@ class Connection {
   Phase phase_ = Phase::kOpen;
   TimeoutDoubt doubt_ = TimeoutDoubt::kNone;
   wire::SeqNum recover_;      // SND.NXT when the last recovery began (RFC 6582, RFC 6675)
-  wire::SeqNum lost_end_;     // behind what was found lost since
   std::uint32_t credit_ = 0;  // octets that duplicate acknowledgements stand for, without SACK
   std::uint16_t duplicate_acks_ = 0;
   bool partial_seen_ = false;  // of this recovery

@@ -37,8 +37,6 @@ Config sane(Config config) {
   config.send_buffer_initial = std::min(config.send_buffer_initial, config.send_buffer);
   config.delayed_ack = std::min(config.delayed_ack, kMaxDelayedAck);
   config.max_super_frame = std::clamp<std::size_t>(config.max_super_frame, 1, 65535);
-  config.min_rto = std::clamp<Duration>(config.min_rto, 0s, 1h);
-  config.max_rto = std::clamp<Duration>(config.max_rto, 1ms, 1h);
   return config;
 }
 
@@ -245,7 +243,7 @@ void Connection::enter_established(Time now) {
   }
   set_state(fin_queued_ ? State::kFinWait1 : State::kEstablished);
   snd_una_ = iss_ + 1;
-  recover_ = lost_end_ = echo_end_ = iss_;
+  recover_ = echo_end_ = iss_;
   board_.reset(snd_una_);
   rack_.reset(snd_una_);
   timer_ = Timer::kOff;

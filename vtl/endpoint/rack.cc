@@ -59,10 +59,7 @@ Rack::Verdict Rack::detect(Scoreboard& board, const View& view, Time now) const 
     const bool before = run.sent_at < sent_at_ || (run.sent_at == sent_at_ && run.end <= end_seq_);
     if (!before) return false;
     const Time due = run.sent_at + patience;
-    if (due <= now) {
-      verdict.end = run.end;
-      return true;
-    }
+    if (due <= now) return true;
     last = std::max(last, due);
     return false;
   });

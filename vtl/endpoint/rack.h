@@ -21,7 +21,6 @@ class Rack {
   /// What an acknowledgement found.
   struct Verdict {
     std::uint32_t lost = 0;  ///< octets, newly marked
-    wire::SeqNum end;        ///< behind the last of them
     Time check_at = kNever;  ///< look again: by then the rest of the suspects are overdue
   };
   /// What detection needs to know of the connection.

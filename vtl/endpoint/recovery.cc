@@ -88,7 +88,6 @@ void Connection::enter_fast_recovery() {
   prr_.begin(outstanding());
   recover_ = snd_nxt_;
   phase_ = Phase::kFastRecovery;
-  lost_end_ = snd_una_;
   partial_seen_ = false;
   tail_probe_due_ = tail_probe_out_ = false;
 }
@@ -133,7 +132,6 @@ void Connection::on_retransmission_timeout() {
   mark_lost(snd_una_, snd_nxt_);
   phase_ = Phase::kTimeoutRecovery;
   recover_ = snd_nxt_;
-  lost_end_ = snd_una_;
   rtx_forced_ = true;
   credit_ = 0;
   duplicate_acks_ = 0;
