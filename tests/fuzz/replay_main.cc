@@ -19,7 +19,8 @@ namespace {
 
 constexpr std::size_t kMutations = 300;
 constexpr std::size_t kMaxTruncations = 2048;
-constexpr std::size_t kMostDerived = 20'000;
+constexpr std::size_t kMany = 60;
+constexpr std::size_t kFew = 40;
 
 using Octets = std::vector<std::uint8_t>;
 
@@ -66,7 +67,7 @@ int main(int argc, char** argv) {
     return 1;
   }
   std::size_t inputs = 0;
-  const std::size_t share = kMostDerived / files.size();
+  const std::size_t share = files.size() > kMany ? kFew : kMaxTruncations + kMutations;
   for (std::size_t number = 0; number < files.size(); ++number) {
     std::ifstream file(files[number], std::ios::binary);
     const Octets seed{std::istreambuf_iterator<char>(file), {}};
