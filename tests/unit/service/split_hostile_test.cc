@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <set>
+#include <span>
 
 #include "tests/support/split_world.h"
 #include "vtl/packet/access.h"
@@ -47,7 +48,7 @@ class SplitHostile : public testing::Test {
     out.header.ack = wire::SeqNum(ack);
     out.header.flags.bits = flags;
     out.header.window = 1000;
-    out.payload = pieces;
+    out.payload = std::span(pieces).first(payload > 0 ? 1 : 0);
     out.payload_size = payload;
     return service::make_tcp_frame(world.pool, path, out);
   }
