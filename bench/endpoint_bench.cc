@@ -6,6 +6,7 @@
 #include <array>
 #include <fstream>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <sstream>
 
@@ -20,6 +21,7 @@ namespace vtl::bench {
 namespace {
 
 constexpr const char* kServer = "10.2.0.2";
+constexpr const char* kSplitSocket = "/run/vtl/split.sock";  // as split_config() says
 constexpr int kIperfPort = 5201;
 constexpr int kManyStreams = 16;
 /// How long the many connections are held at least: VTL's ends and the clients probe every 10 s.
@@ -175,6 +177,20 @@ Outcome<double> held_by_programs(Scene& scene) {
     sum += *held;
   }
   return sum;
+}
+
+/// Octets that the split itself counts for its connections.
+Outcome<double> counted_by_split(Scene& scene) {
+  const auto told = scene.middle->run(
+      {.argv = {lab::vtl_binary().string(), "stats", "--json", "--socket", kSplitSocket}}, 10s);
+  if (!told) return std::unexpected(told.error());
+  const auto stats = nlohmann::json::parse(told->output(), nullptr, /*allow_exceptions=*/false);
+  if (stats.is_object())
+    for (const auto& service : stats.value("services", nlohmann::json::array()))
+      if (const auto metrics = service.value("metrics", nlohmann::json::object());
+          metrics.contains("memory_bytes"))
+        return metrics["memory_bytes"].get<double>();
+  return fail("vtl stats tells no memory_bytes");
 }
 
 /// Octets in the kernel's own objects: sockets are among them.
@@ -376,7 +392,10 @@ class EndpointBench {
     for (lab::Process& client : clients)
       if (auto answered = client.wait_for_line("^answered ", kBound); !answered)
         return std::unexpected(answered.error());
+    const auto counted = counted_by_split(scene);
+    if (!counted) return std::unexpected(counted.error());
     results_.add(world.name, "connections-held", "connections", count);
+    results_.add(world.name, "memory-per-connection-counted", "octets", *counted / count);
     results_.add(world.name, "memory-per-connection-held", "octets",
                  std::max(0.0, *after - *before) / (count - open));
     results_.add(world.name, "keep-alives-sent", "frames", static_cast<double>(probed->out));

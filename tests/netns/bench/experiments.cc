@@ -133,7 +133,8 @@ TEST_F(Experiments, TheEndpointExperimentHasAllItsCasesAndMetrics) {
       EXPECT_TRUE(rows.contains({which, metric})) << which << " " << metric;
   for (const char* metric :
        {"tcp-1-stream-of-relay", "tcp-16-streams-of-relay", "connections-of-relay",
-        "connections-held", "memory-per-connection-held", "keep-alives-sent"})
+        "connections-held", "memory-per-connection-held", "memory-per-connection-counted",
+        "keep-alives-sent"})
     EXPECT_TRUE(rows.contains({"vtl-split", metric})) << metric;
   // Every connection that was held was probed by VTL, and its server answered.
   const auto figure = [&](const char* metric) {
@@ -143,6 +144,7 @@ TEST_F(Experiments, TheEndpointExperimentHasAllItsCasesAndMetrics) {
     return 0.0;
   };
   EXPECT_GE(figure("keep-alives-answered"), figure("connections-held"));
+  EXPECT_GT(figure("memory-per-connection-counted"), 0);
 }
 
 TEST_F(Experiments, WithoutAVtlTheDemoSaysWhatToBuildAndFails) {
