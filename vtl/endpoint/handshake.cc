@@ -185,6 +185,7 @@ void Connection::process_held(const Segment& segment, Time now) {
       learn_syn(segment, now);  // the peer gave up and begins anew
     } else {
       learn_repeated_ecn(in.flags);
+      update_timestamp(segment, now);  // by which the peer measures how long its last SYN took
     }
   }
 }

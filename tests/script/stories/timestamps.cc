@@ -133,6 +133,37 @@ STORY(Timestamps, Established_TheHandshakesLastIsEchoed) {
   s.write("data").expect({seg().stamps(0, 7777)});
 }
 
+// Section 5.3, R2: what lies below the window is not looked at any more.
+STORY(Timestamps, SynAgain_TheFirstOnesTimestampIsEchoed) {
+  Script s(stamped(), {.stamps = true});
+  s.syn().expect({seg().flags("SA").stamps(0, 7000)});
+  s.send(seg().seq(0).flags("S").stamps(8000, 0)).expect({seg().flags("SA").stamps(0, 7000)});
+}
+
+// Before it was answered a SYN that comes again is as good as the first, and its peer measures the
+// round trip by the echo.
+ENDPOINT_STORY(HeldSyn, Held_SynAgain_ItsTimestampIsEchoed,
+               "no program can hold a SYN of the kernel's") {
+  Script s(stamped(), {.stamps = true});
+  s.syn(true).at(1000).send(seg().seq(0).flags("S").stamps(8000, 0)).quiet();
+  s.at(3000).send(seg().seq(0).flags("S").stamps(10'000, 0)).quiet();
+  s.send(seg().seq(0).flags("S").stamps(8000, 0)).quiet();  // late
+  s.at(3100).endpoint().accept(s.now());
+  s.expect({seg().flags("SA").stamps(0, 10'000)});
+}
+
+STORY(Timestamps, TimeWaitFinAgain_EchoStays) {
+  Script s(stamped(), {.stamps = true});
+  s.fin_wait_2().send(seg().flags("FA").ack(2).stamps(9000, 0)).expect({ack(2).stamps(0, 9000)});
+  s.send(seg().seq(1).flags("FA").ack(2).stamps(9500, 0)).expect({ack(2).stamps(0, 9000)});
+}
+
+STORY(Timestamps, AckWithoutText_ItsTimestampIsEchoed) {
+  Script s(stamped(), {.stamps = true});
+  s.flight(100).send(seg().ack(101).stamps(9000, 0)).quiet();
+  s.write("next").expect({seg().stamps(0, 9000)});
+}
+
 STORY(Timestamps, OldSegmentAgain_EchoStays) {
   Script s(stamped(), {.stamps = true});
   s.established();
