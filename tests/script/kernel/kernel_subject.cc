@@ -7,9 +7,12 @@
 // may finish a thing on the other processor.
 //
 // The kernel's ISS is chosen through TCP_REPAIR where it opens; where it listens the story learns
-// it from the SYN,ACK. States come from /proc/net/tcp, which tells them of connections without a
+// it from the SYN,ACK. States come from sock_diag, which tells them of connections without a
 // socket too.
 #include <gtest/gtest.h>
+#include <linux/inet_diag.h>
+#include <linux/netlink.h>
+#include <linux/sock_diag.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/ioctl.h>
@@ -19,8 +22,6 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
-#include <fstream>
-#include <sstream>
 
 #include "lab/fd.h"
 #include "lab/must.h"
@@ -57,15 +58,43 @@ sockaddr_in socket_address(wire::Ipv4Address address, std::uint16_t port) {
   return out;
 }
 
-// As /proc/net/tcp writes it: the address as a number of this machine.
-std::string proc_name(wire::Ipv4Address address, std::uint16_t port) {
-  const std::uint32_t number = htonl(address.value());
-  std::array<char, 16> text{};
-  std::snprintf(text.data(), text.size(), "%08X:%04X", number, port);
-  return text.data();
+// The state in which the kernel has the connection, by its own numbers, also when no program has a
+// socket of it any more or yet; 0: it has none. By sock_diag(7): /proc/net/tcp walks through all
+// connections that a machine could have.
+unsigned connection_state(wire::Ipv4Address local, std::uint16_t local_port,
+                          wire::Ipv4Address remote, std::uint16_t remote_port) {
+  struct {
+    nlmsghdr header{};
+    inet_diag_req_v2 request{};
+  } question;
+  question.header.nlmsg_len = sizeof question;
+  question.header.nlmsg_type = SOCK_DIAG_BY_FAMILY;
+  question.header.nlmsg_flags = NLM_F_REQUEST;
+  question.request.sdiag_family = AF_INET;
+  question.request.sdiag_protocol = IPPROTO_TCP;
+  question.request.idiag_states = ~0U;
+  inet_diag_sockid& id = question.request.id;
+  id.idiag_sport = htons(local_port);
+  id.idiag_dport = htons(remote_port);
+  id.idiag_src[0] = htonl(local.value());
+  id.idiag_dst[0] = htonl(remote.value());
+  id.idiag_cookie[0] = id.idiag_cookie[1] = INET_DIAG_NOCOOKIE;
+
+  const lab::Fd fd(::socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC, NETLINK_SOCK_DIAG));
+  if (!fd || ::send(fd.get(), &question, sizeof question, 0) < 0) failed("sock_diag");
+  alignas(nlmsghdr) std::array<char, 8192> answer{};
+  const ssize_t size = ::recv(fd.get(), answer.data(), answer.size(), 0);
+  if (size < static_cast<ssize_t>(sizeof(nlmsghdr))) failed("sock_diag");
+  nlmsghdr header{};
+  std::memcpy(&header, answer.data(), sizeof header);
+  if (header.nlmsg_type != SOCK_DIAG_BY_FAMILY) return 0;  // there is none
+  inet_diag_msg message{};
+  std::memcpy(&message, answer.data() + NLMSG_HDRLEN, sizeof message);
+  // Where no connection is found the one who listens is.
+  return message.idiag_state == TCP_LISTEN ? 0 : message.idiag_state;
 }
 
-State state_of(unsigned long code) {
+State state_of(unsigned code) {
   switch (code) {
     case TCP_ESTABLISHED:
       return State::kEstablished;
@@ -86,8 +115,6 @@ State state_of(unsigned long code) {
       return State::kLastAck;
     case TCP_CLOSING:
       return State::kClosing;
-    case TCP_LISTEN:
-      return State::kListen;
     default:
       return State::kClosed;
   }
@@ -238,16 +265,7 @@ class KernelSubject final : public Subject {
 
   State state() override {
     fence();
-    std::ifstream table("/proc/thread-self/net/tcp");
-    const std::string local = proc_name(KernelWorld::kernel_address(), kKernelPort);
-    const std::string remote = proc_name(peer_, kPeerPort);
-    for (std::string line; std::getline(table, line);) {
-      std::istringstream words(line);
-      std::string number, from, to, code;
-      words >> number >> from >> to >> code;
-      if (from == local && to == remote) return state_of(std::stoul(code, nullptr, 16));
-    }
-    return State::kClosed;
+    return state_of(connection_state(KernelWorld::kernel_address(), kKernelPort, peer_, kPeerPort));
   }
 
   std::optional<EndReason> reason() override {

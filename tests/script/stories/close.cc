@@ -371,6 +371,29 @@ STORY(Close, ReaderHasNotReadAll_TheFinIsAcknowledgedAllTheSame) {
   EXPECT_TRUE(s.at_end());
 }
 
+STORY(Close, FinWait1_FinLostAndTextToo_BothGoAgain) {
+  Script s;
+  s.established().write("last").shutdown().swallow();
+  s.later(200, {seg().seq(1).data("last").flags("FA").again()});
+}
+
+STORY(Close, FinWait1_WindowShut_FinWaits) {
+  Script s;
+  s.flight(1000).send(seg().ack(1001).len(10).win(0)).swallow();
+  s.shutdown().quiet().state(State::kFinWait1);
+  s.send(seg().ack(1001).win(5000)).expect({seg().seq(1001).flags("FA")});
+}
+
+STORY(Close, BothShutDownAndAllIsRead_NobodyIsLeft) {
+  Script s;
+  s.established().write("a").expect({seg().data("a")});
+  s.send(seg().data("b").flags("FA").ack(2)).expect({seg().seq(2).ack(3)});
+  s.read_all();
+  EXPECT_TRUE(s.at_end());
+  s.shutdown().expect({seg().seq(2).ack(3).flags("FA")});
+  s.send(seg().seq(3).ack(3)).quiet().state(State::kClosed).reason(EndReason::kNone);
+}
+
 STORY(Reset, CloseWait_TextAcknowledgedBefore_StaysReadable) {
   Script s;
   s.established().send(seg().data("kept")).swallow();

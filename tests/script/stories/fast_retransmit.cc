@@ -167,6 +167,17 @@ STORY(FastRetransmit, DuplicatesAfterATimeout_DoNotHalveAgain) {
   s.counts(kFast, 0);
 }
 
+STORY(FastRetransmit, RetransmissionLostToo_TheTimeoutRepairs) {
+  Script s;
+  ten_out(s);
+  for (int i = 0; i < 2; ++i) s.send(seg().ack(1)).quiet();
+  s.send(seg().ack(1)).expect({seg().seq(1).again()});
+  for (int i = 0; i < 6; ++i) s.send(seg().ack(1)).quiet();
+  s.later(200, {seg().seq(1).len(kMss).again()});
+  s.send(seg().ack(14601)).quiet();
+  s.counts(kFast, 1).counts(kTimeouts, 1);
+}
+
 STORY(FastRetransmit, OnlyTheFinWasLost_FinAgainByTimeout) {
   Script s;
   s.established().write("x").shutdown().swallow();

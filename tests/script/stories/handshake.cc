@@ -262,6 +262,14 @@ STORY(PassiveOpen, SynReceived_TextWithoutAck_Dropped) {
   s.syn_received().send(seg().seq(1).data("x").flags("P")).quiet().state(State::kSynReceived);
 }
 
+STORY(PassiveOpen, HandshakesAckLost_TextBeyondAGapBringsIt) {
+  Script s;
+  s.syn_received().send(seg().seq(6).data("world").ack(1)).expect({seg().seq(1).ack(1)});
+  s.state(State::kEstablished);
+  s.send(seg().seq(1).data("hello").ack(1)).expect({ack(11)});
+  EXPECT_EQ(s.unread(), "helloworld");
+}
+
 STORY(PassiveOpen, SynReceived_FinWithoutText_CloseWait) {
   Script s;
   s.syn_received().send(seg().seq(1).flags("FA").ack(1)).expect({seg().seq(1).ack(2).flags("A")});

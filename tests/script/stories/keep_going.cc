@@ -123,6 +123,26 @@ STORY(ZeroWindow, ShrunkOverOutstandingData_ProbedNotPouredAndSentAgainWhenItOpe
   s.send(seg().ack(5841)).quiet().after(500).quiet();
 }
 
+STORY(ZeroWindow, ReopenedWithTextOfThePeer_DataAtOnce) {
+  Script s = shut();
+  s.send(seg().data("more").ack(kEdge).win(2 * kMss)).expect_stream(kEdge, 2 * kMss);
+}
+
+STORY(ZeroWindow, ShutBeforeAnythingIsOutstanding_ProbedAfterTheTimeout) {
+  Script s(plain(), {.window = 2 * kMss});
+  s.established().send(seg().len(10).win(0)).swallow();
+  s.write(100).quiet();
+  s.kernel_differs("its probe bears no text, but the last number that was acknowledged",
+                   {seg().seq(0).len(0)});
+  s.later(200, {seg().seq(1).len(1)});
+}
+
+STORY(ZeroWindow, AnswerMovesNothing_NothingIsSentBeyondIt) {
+  Script s = shut();
+  for (int i = 0; i < 5; ++i) s.send(seg().ack(kEdge).win(0)).quiet();
+  s.send(seg().len(100).ack(kEdge).win(0)).expect({seg().seq(kEdge).ack(101).len(0)});
+}
+
 ENDPOINT_STORY(KeepAlive, Off_SilenceForEver, "the kernel's clock is real") {
   Script s;
   s.established().after(30.0 * 24 * 3600 * 1000).quiet().state(State::kEstablished);

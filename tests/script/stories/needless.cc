@@ -38,11 +38,11 @@ STORY(Needless, TheRetransmissionArrives_WindowStaysDown) {
 
 STORY(Needless, TimeoutAndTheOriginalArrives_NothingElseGoesAgain) {
   StampedStory s;
-  opened(s).write(10 * 1448);
-  const std::uint32_t original = stamp(s);
   s.kernel_setting("tcp_early_retrans", "3");
-  s.later(82, {seg().again()});  // the probe
-  s.later(240, {seg().seq(1).again()});
+  opened(s, 200).write(10 * 1448);
+  const std::uint32_t original = stamp(s);
+  s.later(402, {seg().again()});  // the probe
+  s.later(600, {seg().seq(1).again()});
   s.after(1).send(seg().ack(1449).stamps(7300, original)).quiet();
   s.counts(&EndpointStats::needless_recoveries, 1);
 }
@@ -51,9 +51,9 @@ STORY(Needless, TimeoutAndTheOriginalArrives_NothingElseGoesAgain) {
 
 STORY(Needless, TimeoutAndSomethingThatWentOnceIsAcknowledged_Undone) {
   ProbingStory s;
-  ten_out(s);
-  s.later(42, {seg().seq(13141).again()});  // the probe: the last segment
-  s.later(240, {seg().seq(1).again()});
+  ten_out(s, 0, 200);
+  s.later(202, {seg().seq(13141).again()});  // the probe: the last segment
+  s.later(600, {seg().seq(1).again()});
   s.after(1).send(seg().ack(2921)).quiet();
   s.counts(&EndpointStats::needless_recoveries, 1);
   s.after(1).send(seg().ack(11681)).quiet();

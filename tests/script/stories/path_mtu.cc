@@ -40,6 +40,28 @@ STORY(PathMtu, Believed_TheWindowStays) {
   EXPECT_EQ(s.take().size(), 10U);
 }
 
+STORY(PathMtu, SomeOfItWasDelivered_OnlyTheRestGoesAgain) {
+  Config config = plain();
+  config.offer_sack = true;
+  Script s(config, {.sack = true});
+  s.kernel_setting("tcp_recovery", "0");
+  s.flight(2 * 1460).send(seg().ack(1).sack({{1461, 2921}})).quiet();
+  s.icmp_too_big(1040, 1).expect(
+      {seg().seq(1).len(1000).again(), seg().seq(1001).len(460).again()});
+  s.send(seg().ack(2921)).quiet();
+}
+
+STORY(PathMtu, FinIsOutstanding_GoesWithTheLast) {
+  Script s;
+  s.established().write(1460).shutdown().swallow();
+  s.icmp_too_big(1040, 1);
+  s.kernel_differs("it repeats what was too large, not the FIN that it sent apart",
+                   {seg().seq(1).len(1000).again(), seg().seq(1001).len(460).flags("A").again()});
+  s.expect(
+      {seg().seq(1).len(1000).flags("A").again(), seg().seq(1001).len(460).flags("FA").again()});
+  s.send(seg().ack(1462)).quiet().state(State::kFinWait2);
+}
+
 STORY(PathMtu, TooBigOfWhatIsNotOutstanding_Ignored) {
   Script s;
   s.flight(1460).send(seg().ack(1461)).quiet();

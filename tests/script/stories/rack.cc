@@ -19,19 +19,19 @@ STORY(Rack, OneSegmentBeyondTheGap_AQuarterOfTheRoundTripOfPatience) {
 
 STORY(Rack, TheOvertakenArrivesInTime_NothingGoesAgain) {
   SackStory s;
-  ten_out(s);
+  ten_out(s, 0, 400);
   s.send(told(1, {{1461, 2921}})).quiet();
-  s.after(9).send(seg().ack(2921)).quiet().after(20).quiet();
+  s.after(20).send(seg().ack(2921)).quiet().after(200).quiet();
   s.counts(&EndpointStats::fast_retransmits, 0);
 }
 
 STORY(Rack, ReorderingSeen_ThreeSegmentsBeyondAreNoLossYet) {
   SackStory s;
-  ten_out(s);
+  ten_out(s, 0, 400);
   s.send(told(1, {{1461, 2921}})).quiet();
   s.send(seg().ack(2921)).quiet();  // the first had only been overtaken
   s.send(told(2921, {{4381, 8761}})).quiet();
-  s.later(10, {seg().seq(2921).len(kMss).again()});
+  s.later(100, {seg().seq(2921).len(kMss).again()});
 }
 
 STORY(Rack, DuplicatesReported_PatienceGrows) {
@@ -97,69 +97,74 @@ ENDPOINT_STORY(Rack, NewDataBehindARepetition_IsNotHeldForLostWithWhatLeftBefore
   s.counts(&EndpointStats::retransmissions, 1);
 }
 
-// RFC 8985 section 7: TLP
+// RFC 8985 section 7: TLP. The first measurement of 200 ms makes a timeout of 600, the second one
+// of 500.
+
+constexpr double kFar = 200;
 
 STORY(TailLossProbe, EndOfTheFlightLost_TheLastSegmentGoesAgainBeforeTheTimeout) {
   ProbingStory s;
-  ten_out(s);
+  ten_out(s, 0, kFar);
   s.send(seg().ack(11681)).quiet();
-  s.later(2 * 40 + 2, {seg().seq(13141).len(kMss).again()});
+  s.later(2 * kFar + 2, {seg().seq(13141).len(kMss).again()});
   s.counts(&EndpointStats::tail_probes, 1);
   // What it brings back finds the other one.
-  s.after(40).send(told(11681, {{13141, 14601}}));
+  s.after(kFar).send(told(11681, {{13141, 14601}}));
   s.later(0, {seg().seq(11681).len(kMss).again()});
-  s.after(40).send(seg().ack(14601)).quiet();
+  s.after(kFar).send(seg().ack(14601)).quiet();
   s.counts(&EndpointStats::timeouts, 0);
 }
 
 STORY(TailLossProbe, UnsentData_ANewSegmentProbes) {
   ProbingStory s;
-  ten_out(s, 3 * kMss);
-  s.later(42, {seg().seq(14601).len(kMss).fresh()});
+  ten_out(s, 3 * kMss, kFar);
+  s.later(kFar + 2, {seg().seq(14601).len(kMss).fresh()});
   s.counts(&EndpointStats::tail_probes, 1);
 }
 
 STORY(TailLossProbe, OneProbeAndThenTheTimeout) {
   ProbingStory s;
-  ten_out(s);
-  s.later(42, {seg().seq(13141).again()});
-  s.later(240, {seg().seq(1).len(kMss).again()});
+  ten_out(s, 0, kFar);
+  s.later(kFar + 2, {seg().seq(13141).again()});
+  s.later(600, {seg().seq(1).len(kMss).again()});
   s.counts(&EndpointStats::tail_probes, 1);
   s.counts(&EndpointStats::timeouts, 1);
 }
 
 STORY(TailLossProbe, OneSegmentOut_TheProbeGoesInPlaceOfTheTimeout) {
   ProbingStory s;
-  opened(s).write(kMss).swallow();
+  opened(s, kFar).write(kMss).swallow();
   // With 200 ms for the peer's delayed acknowledgement the timeout would come first.
-  s.later(240, {seg().seq(1).len(kMss).again()});
+  s.later(600, {seg().seq(1).len(kMss).again()});
   s.counts(&EndpointStats::tail_probes, 1);
   s.counts(&EndpointStats::timeouts, 0);
-  s.later(240, {seg().seq(1).len(kMss).again()});
+  s.later(600, {seg().seq(1).len(kMss).again()});
   s.counts(&EndpointStats::timeouts, 1);
 }
 
 STORY(TailLossProbe, TheProbeRepairedALoss_WindowReducedOnce) {
   ProbingStory s;
-  ten_out(s);
+  ten_out(s, 0, kFar);
   s.send(seg().ack(11681)).quiet();
-  s.later(82, {seg().seq(13141).again()});
-  s.after(40).send(seg().ack(14601)).quiet();
+  s.later(2 * kFar + 2, {seg().seq(13141).again()});
+  s.after(kFar).send(seg().ack(14601)).quiet();
   s.write(30 * kMss);
   const std::size_t before = s.take().size();
-  s.after(40).send(seg().ack(14601 + kMss)).swallow();  // new data, and no report of a duplicate
+  s.after(kFar).send(seg().ack(14601 + kMss)).swallow();  // new data, and no report of a duplicate
   EXPECT_GT(before, 5U);
-  s.after(40).send(seg().ack(14601 + static_cast<std::uint32_t>(before) * kMss));
+  s.after(kFar).send(seg().ack(14601 + static_cast<std::uint32_t>(before) * kMss));
   EXPECT_LT(s.take().size(), before);
 }
 
 STORY(TailLossProbe, TheProbeCameTwice_WindowKept) {
   ProbingStory s;
-  ten_out(s);
+  ten_out(s, 0, kFar);
   s.send(seg().ack(11681)).quiet();
-  s.later(82, {seg().seq(13141).again()});
-  s.after(20).send(seg().ack(14601)).quiet();               // they had only been late
-  s.after(20).send(told(14601, {{13141, 14601}})).quiet();  // and the probe is the second copy
+  s.later(2 * kFar + 2, {seg().seq(13141).again()});
+  s.after(kFar / 2).send(seg().ack(14601)).quiet();  // they had only been late
+  s.after(kFar / 2)
+      .send(told(14601, {{13141, 14601}}))
+      .quiet();  // and the probe is the second copy
   s.write(30 * kMss);
   EXPECT_GE(s.take().size(), 10U);
 }
@@ -193,6 +198,28 @@ STORY(TailLossProbe, WithoutSack_None) {
   ten_out(s);
   s.later(200, {seg().seq(1).again()});
   s.counts(&EndpointStats::tail_probes, 0);
+}
+
+STORY(TailLossProbe, TheFinIsTheTail_FinAgain) {
+  ProbingStory s;
+  opened(s, kFar).write(3 * kMss).shutdown().swallow();
+  s.after(kFar).send(seg().ack(1 + 3 * kMss)).quiet();
+  s.later(500, {seg().seq(1 + 3 * kMss).flags("FA").len(0).again()});
+}
+
+STORY(TailLossProbe, AllAcknowledged_None) {
+  ProbingStory s;
+  ten_out(s, 0, kFar);
+  s.send(seg().ack(14601)).quiet().after(900).quiet();
+  s.counts(&EndpointStats::tail_probes, 0);
+}
+
+STORY(TailLossProbe, ProbeAnsweredByABlockOfAnother_NoSecondProbeBeforeNews) {
+  ProbingStory s;
+  ten_out(s, 0, kFar);
+  s.later(kFar + 2, {seg().seq(13141).again()});
+  s.after(kFar).send(seg().ack(14601)).quiet().after(900).quiet();
+  s.counts(&EndpointStats::tail_probes, 1).counts(&EndpointStats::timeouts, 0);
 }
 
 }  // namespace
