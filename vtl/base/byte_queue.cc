@@ -7,26 +7,6 @@
 
 namespace vtl {
 
-ChunkPool::~ChunkPool() {
-  assert(in_use_ == 0);
-  for (auto* chunk : free_) delete[] chunk;
-}
-
-std::uint8_t* ChunkPool::allocate() {
-  if ((in_use_ + 1) * kChunk > max_bytes_) return nullptr;
-  ++in_use_;
-  if (free_.empty()) return new std::uint8_t[kChunk];
-  auto* chunk = free_.back();
-  free_.pop_back();
-  return chunk;
-}
-
-void ChunkPool::release(std::uint8_t* chunk) noexcept {
-  assert(in_use_ > 0);
-  --in_use_;
-  free_.push_back(chunk);
-}
-
 ByteQueue::ByteQueue(ByteQueue&& other) noexcept
     : pool_(other.pool_),
       chunks_(std::move(other.chunks_)),
@@ -52,7 +32,8 @@ std::size_t ByteQueue::append(Bytes bytes) {
   while (taken < bytes.size()) {
     const std::size_t end = head_ + size_;
     if (end == chunks_.size() * ChunkPool::kChunk) {
-      auto* chunk = pool_ != nullptr ? pool_->allocate() : new std::uint8_t[ChunkPool::kChunk];
+      auto* chunk = pool_ != nullptr ? pool_->allocate(ChunkPool::Use::kToSend)
+                                     : new std::uint8_t[ChunkPool::kChunk];
       if (chunk == nullptr) break;
       chunks_.push_back(chunk);
     }
@@ -69,30 +50,38 @@ void ByteQueue::adopt(std::uint8_t* chunk, std::size_t offset, std::size_t size)
   assert(fits(offset) && size > 0 && offset + size <= ChunkPool::kChunk);
   if (size_ == 0) head_ = offset;
   chunks_.push_back(chunk);
+  if (pool_ != nullptr) pool_->hand_over();
   size_ += size;
 }
 
 Bytes ByteQueue::front() const noexcept {
   if (size_ == 0) return {};
-  return {chunks_.front() + head_, std::min(size_, ChunkPool::kChunk - head_)};
+  const std::size_t at = head_ % ChunkPool::kChunk;
+  return {chunks_[head_ / ChunkPool::kChunk] + at, std::min(size_, ChunkPool::kChunk - at)};
+}
+
+void ByteQueue::free_chunk(std::uint8_t* chunk) noexcept {
+  if (pool_ != nullptr) {
+    pool_->release(chunk, ChunkPool::Use::kToSend);
+  } else {
+    delete[] chunk;
+  }
 }
 
 void ByteQueue::consume(std::size_t n) noexcept {
   assert(n <= size_);
+  const std::size_t first = head_ / ChunkPool::kChunk;
   size_ -= n;
   head_ += n;
   const std::size_t spent = size_ == 0 ? chunks_.size() : head_ / ChunkPool::kChunk;
-  for (std::size_t i = 0; i < spent; ++i) {
-    if (pool_ != nullptr) {
-      pool_->release(chunks_[i]);
-    } else {
-      delete[] chunks_[i];
-    }
-  }
-  if (spent > 0) {
+  for (std::size_t i = first; i < spent; ++i) free_chunk(chunks_[i]);
+  if (size_ == 0) {
+    chunks_.clear();
+    head_ = 0;
+  } else if (worth_moving(chunks_, spent)) {
     chunks_.erase(chunks_.begin(), chunks_.begin() + static_cast<std::ptrdiff_t>(spent));
+    head_ %= ChunkPool::kChunk;
   }
-  head_ = size_ == 0 ? 0 : head_ % ChunkPool::kChunk;
   free_if_empty(chunks_);
 }
 

@@ -4,7 +4,8 @@
 // ChunkPool with a bound, shared by all connections of a worker; when it is spent append() takes
 // fewer bytes than given, and that is backpressure. A queue without a pool takes chunks from the
 // heap. Thread rule: one thread per pool and its queues. A pool outlives its queues. Invariant:
-// size() octets lie in consecutive chunks; no chunk is empty.
+// size() octets lie in consecutive chunks; no chunk is empty. The pool's shares (chunk_pool.h) are
+// kept by whoever appends.
 #pragma once
 
 #include <absl/container/inlined_vector.h>
@@ -12,35 +13,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
-#include <vector>
 
 #include "vtl/base/bytes.h"
+#include "vtl/base/chunk_pool.h"
 
 namespace vtl {
-
-class ChunkPool {
- public:
-  static constexpr std::size_t kChunk = 16384;  ///< octets of payload in one chunk
-  explicit ChunkPool(std::size_t max_bytes) : max_bytes_(max_bytes) {}
-  ~ChunkPool();
-  ChunkPool(const ChunkPool&) = delete;
-  ChunkPool& operator=(const ChunkPool&) = delete;
-
-  /// A chunk of kChunk octets, or null at the bound.
-  [[nodiscard]] std::uint8_t* allocate();
-  void release(std::uint8_t* chunk) noexcept;
-  [[nodiscard]] std::size_t bytes_in_use() const noexcept { return in_use_ * kChunk; }
-  [[nodiscard]] std::size_t max_bytes() const noexcept { return max_bytes_; }
-  /// More than half is in use: who can do with what it has asks for no more.
-  [[nodiscard]] bool strained() const noexcept { return bytes_in_use() > max_bytes_ / 2; }
-  /// More than three quarters are in use: who can do with less does.
-  [[nodiscard]] bool scarce() const noexcept { return bytes_in_use() > max_bytes_ / 4 * 3; }
-
- private:
-  std::size_t max_bytes_;
-  std::size_t in_use_ = 0;
-  std::vector<std::uint8_t*> free_;
-};
 
 /// Chunks in order. The first two need no memory of their own: most buffers are empty or small.
 using ChunkList = absl::InlinedVector<std::uint8_t*, 2>;
@@ -48,6 +25,12 @@ using ChunkList = absl::InlinedVector<std::uint8_t*, 2>;
 /// Octets that the list itself has on the heap.
 inline std::size_t heap_of(const ChunkList& list) {
   return list.capacity() > 2 ? list.capacity() * sizeof(std::uint8_t*) : 0;
+}
+
+/// Takes the first `spent` entries off a list: whether that is due. A short list is moved at once;
+/// a long one when at least half of it is spent, so that an entry is moved once on average.
+inline bool worth_moving(const ChunkList& list, std::size_t spent) {
+  return spent > 0 && (list.size() <= 32 || spent >= list.size() - spent);
 }
 
 /// Gives back what an empty list keeps for later.
@@ -76,12 +59,15 @@ class ByteQueue {
   /// Copies [offset, offset + out.size()) out.
   void copy(std::size_t offset, MutableBytes out) const noexcept;
   void clear() noexcept;
+  [[nodiscard]] std::size_t chunk_count() const noexcept {
+    return chunks_.size() - head_ / ChunkPool::kChunk;
+  }
   /// A chunk whose octets begin at `offset` can follow what is there without a copy.
   [[nodiscard]] bool fits(std::size_t offset) const noexcept {
     return size_ == 0 || (offset == 0 && tail_room() == 0);
   }
-  /// Appends `size` >= 1 octets that lie at `offset` of a chunk of the same pool; fits(offset). The
-  /// chunk is the queue's from now on.
+  /// Appends `size` >= 1 octets that lie at `offset` of a received chunk of the same pool;
+  /// fits(offset). The chunk is the queue's from now on.
   void adopt(std::uint8_t* chunk, std::size_t offset, std::size_t size);
   /// Octets that append() takes without a new chunk.
   [[nodiscard]] std::size_t tail_room() const noexcept {
@@ -89,14 +75,15 @@ class ByteQueue {
   }
   /// Octets of memory held beside the object itself.
   [[nodiscard]] std::size_t memory() const noexcept {
-    return chunks_.size() * ChunkPool::kChunk + heap_of(chunks_);
+    return chunk_count() * ChunkPool::kChunk + heap_of(chunks_);
   }
 
  private:
+  void free_chunk(std::uint8_t* chunk) noexcept;
+
   ChunkPool* pool_;
-  // A ring is not worth it: few chunks, moved pointers are cheap.
-  ChunkList chunks_;
-  std::size_t head_ = 0;  // offset of the first octet in chunks_[0]
+  ChunkList chunks_;      // those before the head are given back
+  std::size_t head_ = 0;  // offset of the first octet from the begin of chunks_[0]
   std::size_t size_ = 0;
 };
 

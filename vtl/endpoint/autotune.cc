@@ -10,7 +10,9 @@
 // The budget is the ChunkPool. Where more than half of it is in use no receive window grows. Where
 // more than three quarters are, every connection does with its initial buffers: the window's right
 // edge stands still until the window is that small (what was promised is never taken back), and
-// write() takes nothing more. That ends by itself, at once, when others give memory back.
+// write() takes nothing more. Where more than seven eighths are, a send queue is as long as the
+// chunks that a modest buffer may have, and the window is what the pool has left for one
+// (chunk_pool.h). All that ends by itself, at once, when others give memory back.
 #include <algorithm>
 
 #include "vtl/endpoint/connection.h"
@@ -31,7 +33,9 @@ std::size_t Connection::receive_limit() const noexcept {
 std::size_t Connection::send_limit() const noexcept {
   const bool scarce = config().pool != nullptr && config().pool->scarce();
   const std::size_t twice = scarce ? 0 : std::size_t{2} * congestion_.window();
-  return std::clamp(twice, config().send_buffer_initial, config().send_buffer);
+  const std::size_t limit = std::clamp(twice, config().send_buffer_initial, config().send_buffer);
+  return scarce && config().pool->tight() ? std::min(limit, ChunkPool::kModest * ChunkPool::kChunk)
+                                          : limit;
 }
 
 // Called when data arrives: what came in the last round trip is read by now, as far as it will be.

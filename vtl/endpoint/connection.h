@@ -165,6 +165,7 @@ class Connection {
   [[nodiscard]] wire::TcpOptions peer_options() const noexcept;
   [[nodiscard]] std::uint16_t effective_mss() const noexcept { return mss_; }
   [[nodiscard]] std::size_t memory() const noexcept;
+  [[nodiscard]] Endpoint::Chunks chunks() const noexcept;
 
  private:
   enum class Timer : std::uint8_t { kOff, kRetransmission, kPersist };

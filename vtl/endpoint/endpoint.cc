@@ -187,6 +187,10 @@ std::size_t Endpoint::memory() const noexcept {
   return sizeof(Endpoint) + connection_->memory();
 }
 
+Endpoint::Chunks Endpoint::chunks() const noexcept {
+  return connection_->chunks();
+}
+
 std::optional<wire::TcpFields> reset_for(const Segment& segment) noexcept {
   const wire::TcpFields& in = segment.header;
   if (in.flags.rst()) return std::nullopt;

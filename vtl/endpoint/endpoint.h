@@ -289,6 +289,12 @@ class Endpoint {
   [[nodiscard]] std::uint16_t effective_mss() const noexcept;
   /// Octets of memory held, buffers included.
   [[nodiscard]] std::size_t memory() const noexcept;
+  /// Chunks of the pool held, by what for.
+  struct Chunks {
+    std::size_t received;
+    std::size_t to_send;
+  };
+  [[nodiscard]] Chunks chunks() const noexcept;
 
  private:
   explicit Endpoint(std::unique_ptr<Connection> connection) noexcept;

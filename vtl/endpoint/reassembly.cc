@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <cstdint>
 #include <cstring>
 #include <utility>
 
@@ -9,8 +10,8 @@ namespace vtl::endpoint {
 
 Bytes ReceiveBuffer::front() const noexcept {
   if (begin_ == end_) return {};
-  const auto at = static_cast<std::size_t>(begin_ - base_);
-  return {chunks_.front() + at, std::min(readable(), ChunkPool::kChunk - at)};
+  const std::size_t at = front_offset();
+  return {chunks_[chunk_of(begin_)] + at, std::min(readable(), ChunkPool::kChunk - at)};
 }
 
 void ReceiveBuffer::consume(std::size_t n) noexcept {
@@ -21,7 +22,7 @@ void ReceiveBuffer::consume(std::size_t n) noexcept {
 
 std::uint8_t* ReceiveBuffer::release_front() noexcept {
   assert(front_is_alone());
-  std::uint8_t* const chunk = std::exchange(chunks_.front(), nullptr);
+  std::uint8_t* const chunk = std::exchange(chunks_[chunk_of(begin_)], nullptr);
   --held_;
   begin_ += std::min(readable(), ChunkPool::kChunk - front_offset());
   trim();
@@ -32,10 +33,12 @@ std::size_t ReceiveBuffer::insert(std::size_t offset, Bytes bytes) {
   const std::uint64_t before = end_;
   if (bytes.empty()) return 0;
   if (offset == 0) {
+    if (last_chunk_left()) base_ = end_;
     const std::size_t stored = store(end_, bytes, /*in_order=*/true);
     end_ += stored;
     if (stored < bytes.size() && !ranges_.empty()) {
       forget_all();
+      if (last_chunk_left()) base_ = end_;
       end_ += store(end_, bytes.subspan(stored), /*in_order=*/true);
     }
     auto reached = ranges_.begin();
@@ -81,7 +84,8 @@ void ReceiveBuffer::clear() noexcept {
 }
 
 std::uint8_t* ReceiveBuffer::new_chunk() {
-  auto* chunk = pool_ != nullptr ? pool_->allocate() : new std::uint8_t[ChunkPool::kChunk];
+  auto* chunk = pool_ != nullptr ? pool_->allocate(ChunkPool::Use::kReceived)
+                                 : new std::uint8_t[ChunkPool::kChunk];
   if (chunk != nullptr) ++held_;
   return chunk;
 }
@@ -90,16 +94,31 @@ void ReceiveBuffer::free_chunk(std::uint8_t* chunk) noexcept {
   if (chunk == nullptr) return;
   --held_;
   if (pool_ != nullptr) {
-    pool_->release(chunk);
+    pool_->release(chunk, ChunkPool::Use::kReceived);
   } else {
     delete[] chunk;
   }
 }
 
-bool ReceiveBuffer::may_store_out_of_order() const noexcept {
+bool ReceiveBuffer::may_store(bool in_order) const noexcept {
   if (pool_ == nullptr) return true;
-  const std::size_t most = pool_->max_bytes();
-  return pool_->bytes_in_use() + ChunkPool::kChunk <= most - most / kOrderedShare;
+  return in_order ? pool_->available(ChunkPool::Use::kReceived, held_) > 0
+                  : pool_->available_out_of_order() > 0;
+}
+
+// Nothing is held, and there is one chunk to hold what comes.
+bool ReceiveBuffer::last_chunk_left() const noexcept {
+  return pool_ != nullptr && chunks_.empty() && pool_->available(ChunkPool::Use::kReceived, 0) == 1;
+}
+
+std::size_t ReceiveBuffer::room() const noexcept {
+  if (pool_ == nullptr) return SIZE_MAX;
+  const std::size_t more = pool_->available(ChunkPool::Use::kReceived, held_) * ChunkPool::kChunk;
+  const std::size_t index = chunk_of(end_);
+  const bool open = index < chunks_.size() && chunks_[index] != nullptr;
+  const std::size_t at = last_chunk_left() ? 0 : place_of(end_);
+  if (open) return ChunkPool::kChunk - at + more;
+  return more > 0 ? more - at : 0;
 }
 
 // Copies octets to their place and returns how many, fewer when the pool is spent.
@@ -108,11 +127,11 @@ std::size_t ReceiveBuffer::store(std::uint64_t position, Bytes bytes, bool in_or
   while (done < bytes.size()) {
     const std::size_t index = chunk_of(position + done);
     if (index >= chunks_.size()) chunks_.resize(index + 1, nullptr);
-    if (chunks_[index] == nullptr && (in_order || may_store_out_of_order())) {
+    if (chunks_[index] == nullptr && may_store(in_order)) {
       chunks_[index] = new_chunk();
     }
     if (chunks_[index] == nullptr) break;
-    const auto at = static_cast<std::size_t>((position + done) % ChunkPool::kChunk);
+    const std::size_t at = place_of(position + done);
     const std::size_t n = std::min(bytes.size() - done, ChunkPool::kChunk - at);
     std::memcpy(chunks_[index] + at, bytes.data() + done, n);
     done += n;
@@ -191,12 +210,16 @@ void ReceiveBuffer::trim() noexcept {
     free_chunk(chunks_.back());
     chunks_.pop_back();
   }
+  // Those before the ones that were read since the last time are null.
   const std::size_t spent = std::min(chunks_.size(), chunk_of(begin_));
-  for (std::size_t i = 0; i < spent; ++i) free_chunk(chunks_[i]);
-  if (spent > 0) {
-    chunks_.erase(chunks_.begin(), chunks_.begin() + static_cast<std::ptrdiff_t>(spent));
+  for (std::size_t i = spent; i > 0 && chunks_[i - 1] != nullptr; --i) {
+    free_chunk(std::exchange(chunks_[i - 1], nullptr));
   }
-  base_ = begin_ - begin_ % ChunkPool::kChunk;
+  if (worth_moving(chunks_, spent)) {
+    chunks_.erase(chunks_.begin(), chunks_.begin() + static_cast<std::ptrdiff_t>(spent));
+    base_ += spent * ChunkPool::kChunk;
+  }
+  if (chunks_.empty()) base_ = begin_ - begin_ % ChunkPool::kChunk;
   free_if_empty(chunks_);
 }
 

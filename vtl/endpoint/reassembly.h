@@ -6,6 +6,9 @@
 // ranges remembers where they lie; when a gap closes the readable part grows over them and nothing
 // is copied again. A reader that is done with a chunk's octets can have the chunk itself, also one
 // that is not full yet (release_front()): what comes behind them then finds a chunk of its own.
+// Chunks begin where a multiple of their size does, so that two buffers of one stream are cut
+// alike; only where the pool has a single chunk left does an empty buffer begin one right where the
+// stream goes on, lest it should be worth a few octets only.
 //
 // What lies out of order is bounded four ways, so that a peer that cuts its stream cruelly pays for
 // it and not we. At each bound the range farthest from the front is forgotten and counted (the peer
@@ -15,7 +18,7 @@
 // - by what it is worth: kSparseChunks chunks, and beyond those kSparseFactor times the memory that
 //   its octets would need side by side. One octet in every chunk of the window thus costs
 //   kSparseChunks chunks, while of a stream of which a quarter arrives nothing is forgotten;
-// - by the pool: the last part in kOrderedShare of it is for what arrives in order.
+// - by the pool: its last part is for what arrives in order (chunk_pool.h).
 //
 // Thread rule: one thread. The pool outlives the buffer.
 // Invariants: ranges are sorted, disjoint, not adjacent, and lie beyond the readable part; every
@@ -35,7 +38,6 @@ class ReceiveBuffer {
   static constexpr std::size_t kMaxRanges = 512;
   static constexpr std::size_t kSparseChunks = 2;
   static constexpr std::size_t kSparseFactor = 4;
-  static constexpr std::size_t kOrderedShare = 8;
 
   /// [begin, end) in octets after the end of the readable part.
   struct Range {
@@ -59,11 +61,11 @@ class ReceiveBuffer {
 
   /// The chunk that holds front() holds nothing else.
   [[nodiscard]] bool front_is_alone() const noexcept {
-    constexpr auto kChunk = ChunkPool::kChunk;
-    return readable() > 0 && (ranges_.empty() || ranges_.front().begin / kChunk != begin_ / kChunk);
+    return readable() > 0 &&
+           (ranges_.empty() || chunk_of(ranges_.front().begin) != chunk_of(begin_));
   }
   /// Where front() begins in its chunk.
-  [[nodiscard]] std::size_t front_offset() const noexcept { return begin_ % ChunkPool::kChunk; }
+  [[nodiscard]] std::size_t front_offset() const noexcept { return place_of(begin_); }
   /// Takes front() off, and its chunk with it: that is the caller's from now on, and still of the
   /// pool. front_is_alone().
   [[nodiscard]] std::uint8_t* release_front() noexcept;
@@ -84,6 +86,9 @@ class ReceiveBuffer {
   [[nodiscard]] std::size_t out_of_order() const noexcept { return out_of_order_; }
   /// Ranges that were given up at a bound, wholly or in part, since the beginning.
   [[nodiscard]] std::uint32_t forgotten() const noexcept { return forgotten_; }
+  /// Octets after the readable part that the pool's share for this buffer has chunks for.
+  [[nodiscard]] std::size_t room() const noexcept;
+  [[nodiscard]] std::size_t chunk_count() const noexcept { return held_; }
   /// Octets of memory held.
   [[nodiscard]] std::size_t memory() const noexcept;
   void clear() noexcept;
@@ -97,9 +102,13 @@ class ReceiveBuffer {
   [[nodiscard]] std::size_t chunk_of(std::uint64_t position) const noexcept {
     return static_cast<std::size_t>((position - base_) / ChunkPool::kChunk);
   }
+  [[nodiscard]] std::size_t place_of(std::uint64_t position) const noexcept {
+    return static_cast<std::size_t>((position - base_) % ChunkPool::kChunk);
+  }
+  [[nodiscard]] bool last_chunk_left() const noexcept;
   [[nodiscard]] std::uint8_t* new_chunk();
   void free_chunk(std::uint8_t* chunk) noexcept;
-  [[nodiscard]] bool may_store_out_of_order() const noexcept;
+  [[nodiscard]] bool may_store(bool in_order) const noexcept;
   std::size_t store(std::uint64_t position, Bytes bytes, bool in_order);
   void remember(std::uint64_t begin, std::uint64_t end);
   [[nodiscard]] bool holds_what_it_remembers() const noexcept;
@@ -109,9 +118,9 @@ class ReceiveBuffer {
   void trim() noexcept;
 
   ChunkPool* pool_;
-  ChunkList chunks_;  // null where nothing was stored
+  ChunkList chunks_;  // null where nothing was stored, and where it was read
   std::vector<Stored> ranges_;
-  std::uint64_t base_ = 0;   // position of the first octet of chunks_[0]; a multiple of kChunk
+  std::uint64_t base_ = 0;   // position of the first octet of chunks_[0]
   std::uint64_t begin_ = 0;  // position of the first readable octet
   std::uint64_t end_ = 0;    // one past the last
   std::uint32_t held_ = 0;   // chunks that exist

@@ -304,6 +304,9 @@ std::size_t Connection::process_payload(const Segment& segment, Time now) {
   rcv_nxt_ += static_cast<std::uint32_t>(grown);
   stats_.bytes_in += grown;
   stats_.pieces_forgotten = received_.forgotten();
+  if (offset == 0 && grown < text.size() && config().pool != nullptr) {
+    config().pool->note_left_out(text.size() - grown);
+  }
   if (offset > 0) {
     ++stats_.out_of_order;
     note_gap(begin);

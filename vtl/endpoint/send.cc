@@ -257,13 +257,7 @@ void Connection::add_syn_options(wire::TcpOptions& options) const noexcept {
 std::size_t Connection::receive_room() const noexcept {
   const std::size_t unread = received_.readable();
   const std::size_t limit = receive_limit();
-  std::size_t room = limit > unread ? limit - unread : 0;
-  if (config().pool != nullptr) {
-    const std::size_t spent = config().pool->bytes_in_use();
-    const std::size_t bound = config().pool->max_bytes();
-    room = std::min(room, bound > spent ? bound - spent : 0);
-  }
-  return room;
+  return std::min(limit > unread ? limit - unread : 0, received_.room());
 }
 
 // The window to announce. The right edge moves only by a good step (receiver's silly window

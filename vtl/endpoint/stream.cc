@@ -4,13 +4,6 @@
 #include "vtl/endpoint/connection.h"
 
 namespace vtl::endpoint {
-namespace {
-
-// The part of the pool that sending leaves alone: were all of it full of what stalled peers do not
-// take, nobody could receive the acknowledgements and the data that make things move again.
-constexpr std::size_t kReceiveShare = 4;
-
-}  // namespace
 
 void Connection::consume(std::size_t n, Time now) {
   received_.consume(n);
@@ -52,12 +45,9 @@ std::size_t Connection::send_room() const noexcept {
 std::size_t Connection::writable() const noexcept {
   const std::size_t room = send_room();
   if (config().pool == nullptr) return room;
-  const std::size_t most = config().pool->max_bytes();
-  const std::size_t bound =
-      most - std::min(most, std::max(most / kReceiveShare, ChunkPool::kChunk));
-  const std::size_t used = config().pool->bytes_in_use();
-  const std::size_t spare = bound > used ? bound - used : 0;
-  return std::min(room, spare - spare % ChunkPool::kChunk + to_send_.tail_room());
+  const std::size_t chunks =
+      config().pool->available(ChunkPool::Use::kToSend, to_send_.chunk_count());
+  return std::min(room, chunks * ChunkPool::kChunk + to_send_.tail_room());
 }
 
 bool Connection::send_starved() const noexcept {
@@ -78,8 +68,8 @@ std::size_t Connection::write(Bytes data, Time now) {
   return n;
 }
 
-// A chunk that changes hands costs the pool nothing, so the part of it that sending leaves alone is
-// no matter here. It must not be: were the pool full of what arrived, nothing could go on.
+// A chunk that changes hands costs the pool nothing and asks it for nothing: were it full of what
+// arrived, nothing else could go on (chunk_pool.h).
 std::size_t Connection::take_from(Connection& from, std::size_t most, Time now) {
   const bool one_pool = config().pool == from.config().pool;
   std::size_t taken = 0;
@@ -161,6 +151,10 @@ bool Connection::all_acknowledged() const noexcept {
   if (end_reason_ != EndReason::kNone || (state_ != State::kClosed && !synchronized()))
     return false;
   return to_send_.empty() && (!fin_queued_ || fin_acked_);
+}
+
+Endpoint::Chunks Connection::chunks() const noexcept {
+  return {received_.chunk_count(), to_send_.chunk_count()};
 }
 
 std::size_t Connection::memory() const noexcept {

@@ -123,8 +123,8 @@ TEST(ReceiveBuffer, OutOfOrderLeavesTheLastPartOfThePoolToWhatIsInOrder) {
   EXPECT_EQ(pool.bytes_in_use(), 15 * ChunkPool::kChunk);
 }
 
-TEST(ReceiveBuffer, PoolSpentByOthers_TakesWhatFitsInOrder) {
-  ChunkPool pool(2 * ChunkPool::kChunk);
+TEST(ReceiveBuffer, PoolSpentByItself_TakesWhatFitsInOrderAndLeavesSendingItsShare) {
+  ChunkPool pool(3 * ChunkPool::kChunk);
   ReceiveBuffer buffer(&pool);
   EXPECT_EQ(buffer.insert(0, Bytes(std::vector<std::uint8_t>(50'000))), 2 * ChunkPool::kChunk);
   EXPECT_EQ(buffer.insert(0, bytes("x")), 0U);
@@ -241,6 +241,46 @@ TEST(ReceiveBuffer, NothingButTheStreamIsEverRead) {
       }
     }
   }
+}
+
+// A buffer of many chunks gives its memory back as it is read, and is the stream all the while.
+TEST(ReceiveBuffer, ALongOneGivesChunksBackAsItIsRead) {
+  constexpr std::size_t kChunks = 200;
+  ChunkPool pool(2 * kChunks * ChunkPool::kChunk);
+  ReceiveBuffer buffer(&pool);
+  const auto octet = [](std::size_t i) { return static_cast<char>((i * 2654435761U) >> 13); };
+  std::size_t next = 0;
+  std::size_t read = 0;
+  std::string piece(30'000, '\0');
+  Rng rng(1);
+  for (int turn = 0; turn < 4000; ++turn) {
+    const bool growing = turn / 500 % 2 == 0;
+    if (buffer.readable() < kChunks * ChunkPool::kChunk) {
+      const std::size_t ahead = rng.chance(0.2) ? rng.below(40'000) : 0;
+      const std::size_t n = 1 + rng.below(growing ? piece.size() : 5000);
+      for (std::size_t i = 0; i < n; ++i) piece[i] = octet(next + ahead + i);
+      next += buffer.insert(ahead, bytes(piece).first(n));
+    }
+    std::size_t take = std::min(rng.below(growing ? 10'000 : 60'000), buffer.readable());
+    for (; take > 0 && rng.chance(0.9);) {
+      const std::size_t n = std::min(take, buffer.front().size());
+      ASSERT_EQ(static_cast<char>(buffer.front()[0]), octet(read)) << turn;
+      ASSERT_EQ(static_cast<char>(buffer.front()[n - 1]), octet(read + n - 1)) << turn;
+      if (n == buffer.front().size() && buffer.front_is_alone() && rng.chance(0.3)) {
+        pool.release(buffer.release_front(), ChunkPool::Use::kReceived);
+      } else {
+        buffer.consume(n);
+      }
+      read += n;
+      take -= n;
+    }
+    ASSERT_EQ(buffer.readable(), next - read);
+    ASSERT_EQ(pool.bytes_in_use(), buffer.chunk_count() * ChunkPool::kChunk);
+    ASSERT_LE(buffer.memory(), buffer.readable() + 4 * buffer.out_of_order() +
+                                   (ReceiveBuffer::kSparseChunks + 2) * ChunkPool::kChunk + 8192);
+  }
+  buffer.clear();
+  EXPECT_EQ(buffer.memory(), 0U);
 }
 
 }  // namespace

@@ -66,6 +66,8 @@ void Gateway::start(engine::ServiceContext& context) {
   context_ = &context;
   turns_ = std::make_unique<Turns<Relay>>(context.reactor(), [this] { run_turn(); });
   chunks_ = std::make_unique<ChunkPool>(options_.memory);
+  starved_ = std::make_unique<Starved<Relay>>(context.reactor(), *chunks_,
+                                              [this](Relay& relay) { turns_->schedule(relay); });
   guest_side_ = std::make_unique<Neighbours>(context, Direction::kInbound, exchange_.get());
   network_side_ = std::make_unique<Neighbours>(context, Direction::kOutbound, exchange_.get());
   transport_ = context.peer(options_.peer);
@@ -430,7 +432,7 @@ void Gateway::list_metrics(std::vector<engine::ServiceMetric>& out) const {
   };
   gauge("connections", "Connections now, half-open ones included", relays_.size());
   gauge("half_open", "Connections whose handshake is not done", half_open_.size() + arrivals_);
-  gauge("buffer_bytes", "Octets of buffer memory in use", chunks_ ? chunks_->bytes_in_use() : 0);
+  if (starved_) starved_->list_metrics(out);
   count("opened_total", "Connections taken from the guest", counters_.opened);
   count("accepted_total", "Connections played toward the guest side for the peer",
         counters_.accepted);

@@ -21,8 +21,10 @@
 // Limits and what happens at them. At max_connections a SYN is dropped (the guest sends it again)
 // and an incoming stream refused. At max_half_open the oldest half-open connection is given up
 // (half_open.h), and streams that still look for their next hops are refused. All are counted. A
-// spent memory budget closes windows. IP fragments of TCP pass, and so do connections with two VLAN
-// tags or one of IEEE 802.1ad, and those whose SYN has a priority tag (VLAN 0).
+// spent memory budget closes windows; where it has nothing left for others, a connection that
+// stands still for a minute is reset (standstill.h). IP fragments of TCP pass, and so do
+// connections with two VLAN tags or one of IEEE 802.1ad, and those whose SYN has a priority tag
+// (VLAN 0).
 //
 // What does not go through: as for a split (split.h), and the priority in a VLAN tag.
 //
@@ -59,6 +61,7 @@
 #include "vtl/service/gateway/stream_router.h"
 #include "vtl/service/half_open.h"
 #include "vtl/service/played_totals.h"
+#include "vtl/service/starved.h"
 #include "vtl/service/turns.h"
 
 namespace vtl::service {
@@ -112,6 +115,7 @@ class Gateway final : public engine::Service, private RelayOwner, private Stream
   // RelayOwner
   [[nodiscard]] engine::ServiceContext& context() noexcept override { return *context_; }
   void schedule(Relay& relay) override { turns_->schedule(relay); }
+  [[nodiscard]] Starved<Relay>& starved() noexcept override { return *starved_; }
   void on_established(Relay& relay) override;
   void on_over(Relay& relay) override;
   bool pass_instead(Relay& relay) override;
@@ -136,6 +140,7 @@ class Gateway final : public engine::Service, private RelayOwner, private Stream
   engine::ServiceContext* context_ = nullptr;
   transport::Transport* transport_ = nullptr;
   std::unique_ptr<ChunkPool> chunks_;
+  std::unique_ptr<Starved<Relay>> starved_;  ///< before those that may be on it
   endpoint::ConfigCache configs_;
   std::unique_ptr<Neighbours> guest_side_;
   std::unique_ptr<Neighbours> network_side_;

@@ -18,8 +18,6 @@ using transport::StreamError;
 /// not hold up the others.
 constexpr std::size_t kPumpQuantum = std::size_t{256} << 10;
 constexpr std::size_t kCopyChunk = std::size_t{64} << 10;
-/// How soon octets that found the shared memory budget spent are offered again.
-constexpr Duration kMemoryRetry = 10ms;
 
 StreamError to_stream_error(EndReason reason) {
   switch (reason) {
@@ -50,7 +48,9 @@ Relay::Relay(RelayOwner& owner, const FramePath& to_guest, endpoint::Endpoint en
       transform_(std::move(peer)),
       born_(now) {}
 
-Relay::~Relay() = default;
+Relay::~Relay() {
+  owner_.starved().leave(*this);
+}
 
 std::unique_ptr<Relay> Relay::open(RelayOwner& owner, const FramePath& to_guest,
                                    endpoint::Endpoint endpoint, Packet syn_frame,
@@ -103,12 +103,38 @@ void Relay::pump() {
   send(now);
   follow_end(now);
   if (phase_ == Phase::kOver) return;
+  if (must_yield(now)) {
+    owner_.starved().note_yield();
+    abort(StreamError::kLimit);
+    return;
+  }
+  owner_.starved().set(*this, lacks());
   if (more) owner_.schedule(*this);
-  // Nothing tells when others give memory back.
-  const bool starved = endpoint_.receive_starved() || (stream_ready_ && endpoint_.send_starved());
-  const Time again = starved ? now + kMemoryRetry : kNever;
-  owner_.context().reactor().timers().arm(timer_,
-                                          std::min({endpoint_.poll_at(now), again, rest_.until()}));
+  owner_.context().reactor().timers().arm(timer_, next_time(now));
+}
+
+Time Relay::next_time(Time now) const noexcept {
+  // What found no packet buffer is due at once: the list of the starved knows when to try again.
+  const Time due = refused_ ? kNever : endpoint_.poll_at(now);
+  return std::min({due, rest_.until(), from_guest_.until(now), to_guest_.until(now)});
+}
+
+Lacks Relay::lacks() const noexcept {
+  Lacks out;
+  out.packets = refused_;
+  out.received = endpoint_.receive_starved();
+  out.to_send = stream_ready_ && endpoint_.send_starved();
+  return out;
+}
+
+// What stands still in a kind of memory that has nothing left for others.
+bool Relay::must_yield(Time now) noexcept {
+  const ChunkPool& pool = owner_.starved().pool();
+  const auto [received, to_send] = endpoint_.chunks();
+  const bool in = from_guest_.observe(received, bytes_from_guest_, now);
+  const bool out = to_guest_.observe(to_send, bytes_to_guest_ - endpoint_.unacknowledged(), now);
+  return (in && pool.spent(ChunkPool::Use::kReceived)) ||
+         (out && pool.spent(ChunkPool::Use::kToSend));
 }
 
 void Relay::follow_handshake() {
@@ -181,8 +207,10 @@ bool Relay::stream_to_guest(Time now) {
 
 void Relay::send(Time now) {
   engine::ServiceContext& context = owner_.context();
+  refused_ = false;
   endpoint_.dispatch(now, [&](const endpoint::OutSegment& segment) {
     Packet frame = make_tcp_frame(context.pool(), path_, segment);
+    refused_ = !frame;
     if (!frame) return false;
     context.emit(engine::Direction::kInbound, std::move(frame));
     return true;

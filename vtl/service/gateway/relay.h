@@ -12,6 +12,9 @@
 // other side goes on taking it (ResetPatience), for a kernel too lets its reader have what arrived
 // before a reset, and here more may lie between the two ends than a kernel would hold.
 //
+// One that waits only for memory is on its owner's list (Starved). One that stands still while the
+// pool has nothing left for others is reset on both sides (Standstill).
+//
 //        guest side                                                peer
 //   segments <-> Endpoint <-> [receive | send buffers] <-> Stream <-> ...
 //
@@ -31,6 +34,8 @@
 #include "vtl/engine/service.h"
 #include "vtl/service/age_list.h"
 #include "vtl/service/played_end.h"
+#include "vtl/service/standstill.h"
+#include "vtl/service/starved.h"
 #include "vtl/service/tcp_frame.h"
 #include "vtl/transport/transport.h"
 
@@ -45,6 +50,7 @@ class RelayOwner {
   [[nodiscard]] virtual engine::ServiceContext& context() noexcept = 0;
   /// Calls relay.pump() soon, once however often it was asked.
   virtual void schedule(Relay& relay) = 0;
+  [[nodiscard]] virtual Starved<Relay>& starved() noexcept = 0;
   /// The handshake is over: the relay is established.
   virtual void on_established(Relay& relay) = 0;
   /// The relay has ended and may be destroyed as soon as the caller has returned.
@@ -119,6 +125,8 @@ class Relay final : public transport::StreamHandler {
 
   bool scheduled = false;     ///< the owner's mark for schedule()
   AgePlace<Relay> half_open;  ///< the owner's
+  AgePlace<Relay> starving;   ///< Starved's
+  Lacks lacking;              ///< Starved's
 
   // transport::StreamHandler
   void on_open() override;
@@ -137,6 +145,9 @@ class Relay final : public transport::StreamHandler {
   void follow_end(Time now);
   void send(Time now);
   void over();
+  [[nodiscard]] Time next_time(Time now) const noexcept;
+  [[nodiscard]] Lacks lacks() const noexcept;
+  [[nodiscard]] bool must_yield(Time now) noexcept;
 
   RelayOwner& owner_;
   FramePath path_;
@@ -152,7 +163,10 @@ class Relay final : public transport::StreamHandler {
   bool stream_ready_ = false;  ///< on_readable was told, and read() has not answered 0 since
   bool stream_over_ = false;   ///< both directions of the stream ended in order, or it broke
   bool reset_due_ = false;     ///< the stream broke: the guest is reset after the rest
+  bool refused_ = false;       ///< there was no buffer for a frame
   ResetPatience rest_;
+  Standstill from_guest_;
+  Standstill to_guest_;
   std::string transform_;
   Time born_;
   std::uint64_t bytes_from_guest_ = 0;

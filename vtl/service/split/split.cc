@@ -36,6 +36,9 @@ void Split::start(engine::ServiceContext& context) {
   context_ = &context;
   chunks_ = std::make_unique<ChunkPool>(options_.memory);
   turns_ = std::make_unique<Turns<SplitConnection>>(context.reactor(), [this] { run_turn(); });
+  starved_ = std::make_unique<Starved<SplitConnection>>(
+      context.reactor(), *chunks_,
+      [this](SplitConnection& connection) { turns_->schedule(connection); });
   running_ = true;
 }
 
@@ -306,7 +309,7 @@ void Split::list_metrics(std::vector<engine::ServiceMetric>& out) const {
   gauge("connections", "Connections now, half-open ones and those in TIME-WAIT included",
         connections_.size());
   gauge("half_open", "Connections whose handshakes are not done", half_open_.size());
-  gauge("buffer_bytes", "Octets of buffer memory in use", chunks_ ? chunks_->bytes_in_use() : 0);
+  if (starved_) starved_->list_metrics(out);
   gauge("memory_bytes", "Octets held for connections: ends, buffers, table",
         memory_ + connections_.capacity() * (sizeof(Owned) + 1));
   count("opened_total", "Connections taken from their clients", counters_.opened);

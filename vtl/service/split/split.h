@@ -19,12 +19,13 @@
 // Limits and what happens at them. At max_connections the oldest connection that only waits out
 // TIME-WAIT is forgotten, and without one the SYN is dropped (the client sends it again). At
 // max_half_open the oldest half-open connection is given up: its client hears nothing, its server a
-// reset where it has answered (half_open.h). All are counted. A spent memory budget closes windows.
-// IP fragments of TCP pass, and so do connections with two VLAN tags or one of IEEE 802.1ad, and
-// those whose SYN has a priority tag (VLAN 0). With several workers both directions of a connection
-// must reach the same one: both interfaces are af_packet then, or the link runs on one worker
-// (check_workers.cc). An ICMP error may still reach a worker that does not have its connection; it
-// passes then.
+// reset where it has answered (half_open.h). All are counted. A spent memory budget closes windows;
+// where it has nothing left for others, a connection that stands still for a minute is reset
+// (standstill.h). IP fragments of TCP pass, and so do connections with two VLAN tags or one of IEEE
+// 802.1ad, and those whose SYN has a priority tag (VLAN 0). With several workers both directions of
+// a connection must reach the same one: both interfaces are af_packet then, or the link runs on one
+// worker (check_workers.cc). An ICMP error may still reach a worker that does not have its
+// connection; it passes then.
 //
 // What does not go through. Each half is a connection of VTL's own: frames leave with TTL (hop
 // limit) 64, so traceroute over TCP sees no router, and with the DSCP and the tag's priority of the
@@ -61,6 +62,7 @@
 #include "vtl/service/played_totals.h"
 #include "vtl/service/split/options.h"
 #include "vtl/service/split/split_connection.h"
+#include "vtl/service/starved.h"
 #include "vtl/service/turns.h"
 
 namespace vtl::service {
@@ -128,6 +130,7 @@ class Split final : public engine::Service, private SplitOwner {
   // SplitOwner
   [[nodiscard]] engine::ServiceContext& context() noexcept override { return *context_; }
   void schedule(SplitConnection& connection) override { turns_->schedule(connection); }
+  [[nodiscard]] Starved<SplitConnection>& starved() noexcept override { return *starved_; }
   void on_established(SplitConnection& connection) override;
   void on_lingering(SplitConnection& connection) override;
   void on_over(SplitConnection& connection) override;
@@ -137,6 +140,7 @@ class Split final : public engine::Service, private SplitOwner {
   Filter filter_;
   engine::ServiceContext* context_ = nullptr;
   std::unique_ptr<ChunkPool> chunks_;
+  std::unique_ptr<Starved<SplitConnection>> starved_;  ///< before those that may be on it
   absl::flat_hash_set<Owned, Hash, Equal> connections_;
   std::unique_ptr<Turns<SplitConnection>> turns_;
   AgeList<SplitConnection, &SplitConnection::lingering> lingering_;

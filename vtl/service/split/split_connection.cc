@@ -15,8 +15,6 @@ using endpoint::State;
 /// Octets moved in one direction in one pump(): bounds its work, so that one bulk connection does
 /// not hold up the others.
 constexpr std::size_t kPumpQuantum = std::size_t{256} << 10;
-/// How soon octets that found the shared memory budget spent are offered again.
-constexpr Duration kMemoryRetry = 10ms;
 
 bool broke(const Endpoint& endpoint) {
   return endpoint.state() == State::kClosed && endpoint.end_reason() != EndReason::kNone;
@@ -33,10 +31,12 @@ SplitConnection::SplitConnection(SplitOwner& owner, Opening opening, Endpoint cl
     : owner_(owner),
       ends_{End{.endpoint = std::move(client),
                 .source = opening.server_mac,
-                .destination = opening.client_mac},
+                .destination = opening.client_mac,
+                .still = {}},
             End{.endpoint = std::move(server),
                 .source = opening.client_mac,
-                .destination = opening.server_mac}},
+                .destination = opening.server_mac,
+                .still = {}}},
       key_(opening.key),
       direction_(opening.direction),
       dscp_(opening.dscp),
@@ -92,6 +92,12 @@ void SplitConnection::pump() {
   const bool server_ended = send(Side::kServer, now);
   follow_end();
   if (phase_ == Phase::kOver) return;
+  if (must_yield(now)) {
+    owner_.starved().note_yield();
+    abort();
+    return;
+  }
+  owner_.starved().set(*this, lacks());
   count_memory();
   if (more || client_ended || server_ended) owner_.schedule(*this);
   owner_.context().reactor().timers().arm(timer_, next_time(now));
@@ -99,15 +105,40 @@ void SplitConnection::pump() {
 
 Time SplitConnection::next_time(Time now) const noexcept {
   Time at = rest_.until();
-  for (const End& e : ends_) at = std::min(at, e.endpoint.poll_at(now));
-  if (phase_ != Phase::kOpen) return at;
-  // Nothing tells when others give memory back.
+  for (const End& e : ends_) {
+    // What found no packet buffer is due at once: the list of the starved knows when to try again.
+    if (!e.refused) at = std::min(at, e.endpoint.poll_at(now));
+    at = std::min(at, e.still.until(now));
+  }
+  return at;
+}
+
+Lacks SplitConnection::lacks() const noexcept {
   const Endpoint& client = end(Side::kClient).endpoint;
   const Endpoint& server = end(Side::kServer).endpoint;
-  const bool starved = client.receive_starved() || server.receive_starved() ||
-                       (client.readable() > 0 && server.send_starved()) ||
-                       (server.readable() > 0 && client.send_starved());
-  return starved ? std::min(at, now + kMemoryRetry) : at;
+  Lacks out;
+  out.packets = end(Side::kClient).refused || end(Side::kServer).refused;
+  if (phase_ != Phase::kOpen) return out;
+  out.received = client.receive_starved() || server.receive_starved();
+  out.to_send = (client.readable() > 0 && server.send_starved()) ||
+                (server.readable() > 0 && client.send_starved());
+  return out;
+}
+
+// What stands still in a kind of memory that has nothing left for others.
+bool SplitConnection::must_yield(Time now) noexcept {
+  const ChunkPool& pool = owner_.starved().pool();
+  bool yields = false;
+  for (const Side side : {Side::kClient, Side::kServer}) {
+    End& from = end(side);
+    const Endpoint& to = end(side == Side::kClient ? Side::kServer : Side::kClient).endpoint;
+    const std::size_t received = from.endpoint.chunks().received;
+    const std::size_t to_send = to.chunks().to_send;
+    if (!from.still.observe(received + to_send, from.octets - to.unacknowledged(), now)) continue;
+    yields |= (received > 0 && pool.spent(ChunkPool::Use::kReceived)) ||
+              (to_send > 0 && pool.spent(ChunkPool::Use::kToSend));
+  }
+  return yields;
 }
 
 void SplitConnection::follow_handshake(Time now) {
@@ -179,8 +210,10 @@ bool SplitConnection::send(Side side, Time now) {
                  .pcp = pcp_,
                  .ip_id = e.ip_id};
   const bool was_closed = e.endpoint.state() == State::kClosed;
+  e.refused = false;
   e.endpoint.dispatch(now, [&](const endpoint::OutSegment& segment) {
     Packet frame = make_tcp_frame(context.pool(), path, segment);
+    e.refused = !frame;
     if (!frame) return false;
     context.emit(toward(side), std::move(frame));
     return true;

@@ -12,6 +12,9 @@
 //
 //   client <-> [ kClient: Endpoint ] -- received -> to send -- [ kServer: Endpoint ] <-> server
 //
+// One that waits only for memory is on its owner's list (Starved). One that stands still while the
+// pool has nothing left for others is reset on both sides (Standstill).
+//
 // Frames leave with the MAC addresses that the other side's own frames come with, those that a
 // forged segment comes in excepted. What else the client chose for its SYN's frame (DSCP, the VLAN
 // tag and its priority) all frames of the connection have, both ways; their TTL is 64.
@@ -32,6 +35,8 @@
 #include "vtl/service/age_list.h"
 #include "vtl/service/icmp_error.h"
 #include "vtl/service/played_end.h"
+#include "vtl/service/standstill.h"
+#include "vtl/service/starved.h"
 #include "vtl/service/tcp_frame.h"
 
 namespace vtl::service {
@@ -45,6 +50,7 @@ class SplitOwner {
   [[nodiscard]] virtual engine::ServiceContext& context() noexcept = 0;
   /// Calls connection.pump() soon, once however often it was asked.
   virtual void schedule(SplitConnection& connection) = 0;
+  [[nodiscard]] virtual Starved<SplitConnection>& starved() noexcept = 0;
   virtual void on_established(SplitConnection& connection) = 0;
   /// Nothing moves any more: it only waits out TIME-WAIT.
   virtual void on_lingering(SplitConnection& connection) = 0;
@@ -77,6 +83,7 @@ class SplitConnection {
   /// `client`: made from the held SYN; `server`: about to connect.
   SplitConnection(SplitOwner& owner, Opening opening, endpoint::Endpoint client,
                   endpoint::Endpoint server, Time now);
+  ~SplitConnection() { owner_.starved().leave(*this); }
   SplitConnection(const SplitConnection&) = delete;
   SplitConnection& operator=(const SplitConnection&) = delete;
 
@@ -122,7 +129,8 @@ class SplitConnection {
   bool scheduled = false;               ///< Turns' mark
   AgePlace<SplitConnection> half_open;  ///< the owner's
   AgePlace<SplitConnection> lingering;  ///< the owner's
-
+  AgePlace<SplitConnection> starving;   ///< Starved's
+  Lacks lacking;                        ///< Starved's
  private:
   struct End {
     endpoint::Endpoint endpoint;
@@ -130,7 +138,9 @@ class SplitConnection {
     wire::MacAddress destination;
     std::uint16_t ip_id = 0;
     bool shut = false;         ///< FIN was asked for
+    bool refused = false;      ///< there was no buffer for a frame toward it
     std::uint64_t octets = 0;  ///< that came from it
+    Standstill still;          ///< of what comes from it
   };
 
   [[nodiscard]] End& end(Side side) noexcept { return ends_[static_cast<std::size_t>(side)]; }
@@ -149,6 +159,8 @@ class SplitConnection {
   void over();
   void count_memory();
   [[nodiscard]] Time next_time(Time now) const noexcept;
+  [[nodiscard]] Lacks lacks() const noexcept;
+  [[nodiscard]] bool must_yield(Time now) noexcept;
 
   SplitOwner& owner_;
   std::array<End, 2> ends_;
