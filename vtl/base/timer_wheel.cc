@@ -78,10 +78,24 @@ void TimerWheel::unlink(Timer& timer) noexcept {
   --armed_;
 }
 
-std::size_t TimerWheel::advance(Time now) {
-  const std::uint64_t target = tick_of(now);
+// Fires timers of the present tick, one at a time from the head: a callback may cancel any other
+// timer of this slot, and what it arms lands on a later tick.
+std::size_t TimerWheel::fire_tick(std::size_t most) {
+  const auto slot = static_cast<std::uint32_t>(now_tick_ & (kSlots - 1));
   std::size_t fired = 0;
-  while (now_tick_ < target) {
+  while (fired < most && slots_[slot] != nullptr) {
+    Timer& timer = *slots_[slot];
+    unlink(timer);
+    ++fired;
+    timer.on_fire_();
+  }
+  return fired;
+}
+
+std::size_t TimerWheel::advance(Time now, std::size_t most) {
+  const std::uint64_t target = tick_of(now);
+  std::size_t fired = fire_tick(most);  // what the last call left
+  while (now_tick_ < target && fired < most) {
     // Skip the ticks on which nothing is placed, up to the next turn of the finest wheel.
     if (armed_ == 0) {
       now_tick_ = target;
@@ -110,20 +124,16 @@ std::size_t TimerWheel::advance(Time now) {
         head = next;
       }
     }
-    const auto slot = static_cast<std::uint32_t>(now_tick_ & (kSlots - 1));
-    // Fire one at a time from the head: a callback may cancel any other timer of this slot, and
-    // what it arms lands on a later tick.
-    while (Timer* timer = slots_[slot]) {
-      unlink(*timer);
-      ++fired;
-      timer->on_fire_();
-    }
+    fired += fire_tick(most - fired);
   }
   return fired;
 }
 
 Time TimerWheel::next_deadline() const noexcept {
   if (armed_ == 0) return kNever;
+  if (slots_[now_tick_ & (kSlots - 1)] != nullptr) {
+    return start_ + tick_ * static_cast<std::int64_t>(now_tick_);
+  }
   std::uint64_t best = ~0ULL;
   for (std::uint32_t level = 0; level < kLevels; ++level) {
     if (occupied_[level] == 0) continue;

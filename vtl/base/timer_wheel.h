@@ -57,17 +57,20 @@ class TimerWheel {
   /// Arms (or re-arms) `timer` for `deadline`; kNever disarms it.
   void arm(Timer& timer, Time deadline);
 
-  /// Fires everything due at `now`. A callback may arm and cancel any timer, itself included; what
-  /// it arms for a time already past fires at the next call. Returns how many fired.
-  std::size_t advance(Time now);
+  /// Fires what is due at `now`, the earliest first, at most `most`; the rest is due at once. A
+  /// callback may arm and cancel any timer, itself included; what it arms for a time already past
+  /// fires at the next call. Returns how many fired.
+  std::size_t advance(Time now, std::size_t most = SIZE_MAX);
 
-  /// When advance() should be called next: the earliest slot with a timer on it (no later than the
-  /// earliest deadline, rounded up to a tick), or kNever.
+  /// When advance() should be called next (the past, where the last call left something): the
+  /// earliest slot with a timer on it (no later than the earliest deadline, rounded up to a tick),
+  /// or kNever.
   [[nodiscard]] Time next_deadline() const noexcept;
 
   [[nodiscard]] std::size_t size() const noexcept { return armed_; }
 
  private:
+  std::size_t fire_tick(std::size_t most);
   friend class Timer;
   static constexpr std::uint32_t kSlotBits = 6;
   static constexpr std::uint32_t kSlots = 1U << kSlotBits;

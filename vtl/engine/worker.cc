@@ -20,6 +20,8 @@
 namespace vtl::engine {
 namespace {
 
+// What fires together emits together: no more packets are taken from the pool than can leave soon.
+constexpr std::size_t kTimersPerTurn = 256;
 constexpr int kEventsPerTurn = 64;
 // A chain of tasks that schedule each other must not hold the loop: the rest runs next turn.
 constexpr std::size_t kTurnTasksPerTurn = 1024;
@@ -225,7 +227,7 @@ void Worker::turn() {
   counters_.turns.add();
   wait();
   run_posted();
-  const std::size_t fired = timers_->advance(now_);
+  const std::size_t fired = timers_->advance(now_, kTimersPerTurn);
   counters_.timers.add(fired);
   found_work_ = found_work_ || fired > 0;
   run_polls();

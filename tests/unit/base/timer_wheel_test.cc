@@ -44,6 +44,27 @@ TEST(TimerWheel, ACallbackMayArmItselfAndCancelAnother) {
   EXPECT_EQ(wheel.size(), 0U);
 }
 
+TEST(TimerWheel, NoMoreThanAskedFor_TheRestIsDueAtOnce) {
+  TimerWheel wheel(1ms, kStart);
+  std::vector<int> fired;
+  std::vector<std::unique_ptr<Timer>> timers;
+  for (int i = 0; i < 10; ++i) {
+    timers.push_back(std::make_unique<Timer>([&fired, i] { fired.push_back(i / 5); }));
+    wheel.arm(*timers.back(), kStart + (i < 5 ? 3ms : 200ms));
+  }
+  const Time late = kStart + 300ms;
+  EXPECT_EQ(wheel.advance(late, 3), 3U);
+  EXPECT_LE(wheel.next_deadline(), late);
+  Timer again([&] { fired.push_back(9); });
+  wheel.arm(again, kStart);  // behind what is left, though it was due before
+  EXPECT_EQ(wheel.advance(late, 2), 2U);
+  EXPECT_EQ(wheel.advance(late, 4), 4U);
+  EXPECT_EQ(wheel.advance(late, 4), 2U);
+  EXPECT_EQ(fired, (std::vector<int>{0, 0, 0, 0, 0, 9, 1, 1, 1, 1, 1}));
+  EXPECT_EQ(wheel.next_deadline(), kNever);
+  EXPECT_EQ(wheel.advance(late), 0U);
+}
+
 TEST(TimerWheel, DestroyedTimersAreOffTheWheel) {
   TimerWheel wheel(1ms, kStart);
   {
