@@ -299,8 +299,12 @@ TEST_P(EndpointKernel, BulkBothWaysAtOnceThenCloseArrivesByteForByte) {
     EXPECT_GT(kernel.wired().super_frames_out(), 10U);
   }
   if (world.loss == 0) {
-    EXPECT_EQ(kernel.endpoint().stats().retransmissions, 0U);
-    EXPECT_EQ(kernel.endpoint().stats().out_of_order, 0U);
+    // Save for probes, which go when this machine stops for a few milliseconds (RFC 8985 section
+    // 7).
+    const EndpointStats& stats = kernel.endpoint().stats();
+    EXPECT_LE(stats.retransmissions, stats.tail_probes);
+    EXPECT_EQ(stats.timeouts, 0U);
+    EXPECT_EQ(stats.out_of_order, 0U);
   }
   if (world.marks > 0) {
     EXPECT_GT(kernel.endpoint().stats().ce_received, 0U);

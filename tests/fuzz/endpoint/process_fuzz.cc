@@ -107,7 +107,7 @@ class Attack {
     drain();
   }
   ~Attack() {
-    for (std::uint8_t* const chunk : taken_) pool_.release(chunk);
+    for (std::uint8_t* const chunk : taken_) pool_.release(chunk, ChunkPool::Use::kToSend);
     endpoint_.reset();
     if (pool_.bytes_in_use() != 0) std::abort();
   }
@@ -297,11 +297,13 @@ class Attack {
   void squeeze_pool() {
     const std::uint8_t how = in_.octet();
     if ((how & 1) == 0) {
-      for (std::uint8_t* const chunk : std::exchange(taken_, {})) pool_.release(chunk);
+      for (std::uint8_t* const chunk : std::exchange(taken_, {}))
+        pool_.release(chunk, ChunkPool::Use::kToSend);
       endpoint_->consume(0, now_);
     }
     for (int i = 0; i < how >> 4; ++i) {
-      if (std::uint8_t* const chunk = pool_.allocate()) taken_.push_back(chunk);
+      if (std::uint8_t* const chunk = pool_.allocate(ChunkPool::Use::kToSend))
+        taken_.push_back(chunk);
     }
   }
 
