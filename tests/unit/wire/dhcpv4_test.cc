@@ -85,8 +85,8 @@ TEST(Dhcp, OptionsOfTheWrongLength) {
 }
 
 TEST(Dhcp, TheFirstOfAnOptionCounts) {
-  const auto view =
-      DhcpView::parse(message("00 00 35 01 03 35 01 01 0c 00 06 08 0a000001 0a000002"));
+  const Octets bytes = message("00 00 35 01 03 35 01 01 0c 00 06 08 0a000001 0a000002");
+  const auto view = DhcpView::parse(bytes);
   ASSERT_TRUE(view);
   EXPECT_EQ(view->fields().type, DhcpType::kRequest);
   EXPECT_EQ(view->fields().dns, Ipv4Address(10, 0, 0, 1));
