@@ -518,7 +518,7 @@ namespace {
 class Story : public ::testing::Test {
  public:
   explicit Story(void (*story)()) : story_(story) {}
-  void TestBody() override { story_(); }
+  void TestBody() override { tell(story_); }
 
  private:
   void (*story_)();

@@ -88,4 +88,7 @@ std::unique_ptr<Subject> make_subject(const Config& config, std::uint32_t iss);
 /// Whether this program's subject is the kernel.
 [[nodiscard]] bool subject_is_kernel() noexcept;
 
+/// Tells a story to this program's subject.
+void tell(void (*story)());
+
 }  // namespace vtl::endpoint::script
