@@ -8,6 +8,8 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <condition_variable>
+#include <mutex>
 #include <thread>
 
 #include "tests/script/subject.h"
@@ -21,12 +23,16 @@ constexpr int kTimes = 3;
 constexpr auto kStep = std::chrono::milliseconds(1);
 constexpr auto kStandstill = std::chrono::milliseconds(20);
 
-// Sleeps for a millisecond at a time, and sees by how much it was late.
+// Wakes every millisecond, and sees by how much it was late.
 class Watch {
  public:
   Watch() : thread_([this] { run(); }) {}
   ~Watch() {
-    stop_ = true;
+    {
+      const std::lock_guard lock(mutex_);
+      stop_ = true;
+    }
+    stopped_.notify_one();
     thread_.join();
   }
   Watch(const Watch&) = delete;
@@ -38,15 +44,18 @@ class Watch {
 
  private:
   void run() {
-    for (auto before = steady_clock::now(); !stop_;) {
-      std::this_thread::sleep_for(kStep);
+    std::unique_lock lock(mutex_);
+    auto before = steady_clock::now();
+    while (!stopped_.wait_for(lock, kStep, [this] { return stop_; })) {
       const auto now = steady_clock::now();
       longest_ = std::max(longest_.load(), now - before - kStep);
       before = now;
     }
   }
 
-  std::atomic<bool> stop_ = false;
+  std::mutex mutex_;
+  std::condition_variable stopped_;
+  bool stop_ = false;
   std::atomic<steady_clock::duration> longest_ = steady_clock::duration::zero();
   std::thread thread_;
 };
