@@ -303,6 +303,7 @@ TEST_P(EndpointKernel, BulkBothWaysAtOnceThenCloseArrivesByteForByte) {
     // 7).
     const EndpointStats& stats = kernel.endpoint().stats();
     EXPECT_LE(stats.retransmissions, stats.tail_probes);
+    EXPECT_EQ(stats.fast_retransmits, 0U);
     EXPECT_EQ(stats.timeouts, 0U);
     EXPECT_EQ(stats.out_of_order, 0U);
   }

@@ -36,7 +36,7 @@ TEST_P(WindowTest, GrowForAReaderThatKeepsUpAndAreGivenBackAtTheEnd) {
         largest = std::max(largest, windows());
         return far.ended;
       },
-      180s));
+      60s));
   EXPECT_GT(largest, 4 * kFirst);
   EXPECT_LE(largest, std::size_t{8} << 20) << "twice the buffer";
   EXPECT_EQ(opener->counters().window_bytes.value(), kFirst) << "nothing came the other way";
@@ -65,7 +65,7 @@ TEST_P(WindowTest, AReaderThatStandsStillHoldsUpItsOwnDirectionOnly) {
   near.reading = false;
   open_stream(near, far);
   far.pump();
-  ASSERT_TRUE(reactor.run_until([&] { return far.ended; }, 180s));
+  ASSERT_TRUE(reactor.run_until([&] { return far.ended; }, 60s));
   EXPECT_EQ(far.read, near.to_write);
   EXPECT_LE(far.written, kFirst);
   near.reading = true;
@@ -115,7 +115,7 @@ TEST_P(WindowTest, ManyReadersShareTheMemoryAndAllArrives) {
         largest = std::max(largest, windows());
         return std::ranges::all_of(far, [](const End& e) { return e.ended; });
       },
-      180s));
+      60s));
   EXPECT_LE(largest, std::size_t{2} << 20);
   EXPECT_GT(listener->counters().window_limited.value(), 0U);
   for (const End& end : far) {
