@@ -55,11 +55,13 @@ KernelWorld::KernelWorld() : lab_("/run/vtl-script") {
       host_->ip("addr add 10.0.0.1/32 dev tun0\nlink set tun0 mtu 1500 txqueuelen 1000 up\n"
                 "route add 10.64.0.0/10 dev tun0"));
   // A story's segments are its own: none is answered less often because of an earlier one, none
-  // waits for a fuller one or for the pace of a path that was never measured.
+  // waits for a fuller one (by the clock, where it may) or for the pace of a path that was never
+  // measured.
   for (const auto& [key, value] : std::map<std::string, std::string>{
            {"tcp_no_metrics_save", "1"},
            {"tcp_invalid_ratelimit", "0"},
            {"tcp_autocorking", "0"},
+           {"tcp_tso_win_divisor", "255"},  // as little of the window as may go is sent at once
            {"tcp_moderate_rcvbuf", "0"},
            {"tcp_fastopen", "0"},
            {"tcp_comp_sack_nr", "0"},

@@ -115,9 +115,13 @@ STORY(Ecn, Echo_WindowReducedOnceAndTheNextNewDataSaysSo) {
   s.write(100 * 1460);
   ASSERT_EQ(s.take().size(), 10U);
   // Half of ten segments may be in flight now.
+  const auto why = "it reduces bit by bit: a segment for every two that arrived (RFC 6937)";
+  s.kernel_differs(why, {seg().flags("AC").ect(true).fresh()});
   s.send(seg().ack(1 + 1460).flags("AE")).quiet();
+  s.kernel_differs(why, {seg().flags("A").fresh(), seg().flags("A").fresh()});
   s.send(seg().ack(1 + 5 * 1460).flags("AE")).quiet();
   s.counts(&EndpointStats::ecn_reductions, 1);
+  s.kernel_differs(why, std::vector<Seg>{});
   s.after(5)
       .send(seg().ack(1 + 6 * 1460).flags("AE"))
       .expect({seg().flags("AC").ect(true).fresh()});
