@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the packages of packages.txt that are missing. Says nothing and takes no time when none is.
-# Services that the packages bring (nginx, ssh) are not started: the lab starts its own.
+# Services that the packages bring (nginx, ssh, tor, danted) are not started: the lab starts its own.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 log=build/setup.log
