@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "vtl/wire/icmpv4.h"
 #include "vtl/wire/icmpv6.h"
@@ -125,6 +126,12 @@ std::optional<TcpIcmpError> read_tcp_icmp_error(const Packet& packet) {
     if (!error.mss) return std::nullopt;
   }
   return error;
+}
+
+void send_unreachable(engine::ServiceContext& context, engine::Direction toward, const Packet& syn,
+                      IcmpError kind) {
+  if (!syn) return;
+  if (Packet packet = icmp_error_for(syn, kind)) context.emit(toward, std::move(packet));
 }
 
 }  // namespace vtl::service

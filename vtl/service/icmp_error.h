@@ -1,5 +1,5 @@
-// ICMP errors about TCP connections that VTL plays: which connection one tells of, and what it
-// means for TCP.
+// ICMP errors about TCP connections that VTL plays: which connection one tells of and what it means
+// for TCP, and the unreachables that a client is told when its server cannot be reached.
 //
 // Thread rule: free functions over their arguments.
 #pragma once
@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <optional>
 
+#include "vtl/engine/service.h"
 #include "vtl/packet/derive.h"
 #include "vtl/packet/packet.h"
 #include "vtl/wire/flow_key.h"
@@ -30,5 +31,12 @@ struct TcpIcmpError {
 /// malformed, a fragment, about something else, or tells of an MTU that cannot be. The ICMP
 /// checksum is not verified.
 [[nodiscard]] std::optional<TcpIcmpError> read_tcp_icmp_error(const Packet& packet);
+
+/// Answers `syn`, a frame kept from whoever is reached `toward` there, with the ICMP error `kind`.
+/// Nothing is sent where the frame could not be kept, about a frame that no error may answer
+/// (icmp_error_for()), and without a packet buffer: an ICMP error is never owed (RFC 1122 section
+/// 3.2.2).
+void send_unreachable(engine::ServiceContext& context, engine::Direction toward, const Packet& syn,
+                      IcmpError kind);
 
 }  // namespace vtl::service

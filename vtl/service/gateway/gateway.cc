@@ -1,5 +1,7 @@
 #include "vtl/service/gateway/gateway.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -199,8 +201,11 @@ void Gateway::take_syn(const wire::FlowKey& key, Packet packet) {
       InitialNumbers::of_process().sequence(path.key, now), *segment, /*hold=*/true, now);
   ++counters_.opened;
   make_half_open_room();
-  insert(Relay::open(*this, path, std::move(endpoint), keep_syn(std::move(packet)), *transport_,
-                     Bytes{bytes.data(), preface.size()}, options_.peer));
+  insert(Relay::open(*this, path, std::move(endpoint), keep_syn(std::move(packet)),
+                     fmt::format("{} to {}", transport_->kind(), options_.peer),
+                     [&](transport::StreamHandler& handler) {
+                       return transport_->open(Bytes{bytes.data(), preface.size()}, handler);
+                     }));
 }
 
 bool Gateway::knows_server(const Preface& preface) {
@@ -307,8 +312,9 @@ void Gateway::connect(const std::shared_ptr<Arrival>& arrival) {
                                   InitialNumbers::of_process().sequence(path.key, now), now);
   ++counters_.accepted;
   make_half_open_room();
-  insert(Relay::connect(*this, path, std::move(endpoint), std::move(arrival->incoming),
-                        std::string(transport_->kind()), options_.peer));
+  insert(Relay::connect(*this, path, std::move(endpoint),
+                        fmt::format("{} from {}", transport_->kind(), options_.peer),
+                        std::move(arrival->incoming)));
 }
 
 bool Gateway::has_room() {

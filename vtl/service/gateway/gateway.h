@@ -57,10 +57,10 @@
 #include "vtl/service/gateway/neighbours.h"
 #include "vtl/service/gateway/options.h"
 #include "vtl/service/gateway/preface.h"
-#include "vtl/service/gateway/relay.h"
 #include "vtl/service/gateway/stream_router.h"
 #include "vtl/service/half_open.h"
 #include "vtl/service/played_totals.h"
+#include "vtl/service/relay.h"
 #include "vtl/service/starved.h"
 #include "vtl/service/turns.h"
 
@@ -121,7 +121,6 @@ class Gateway final : public engine::Service, private RelayOwner, private Stream
   bool pass_instead(Relay& relay) override;
   void pass(const wire::FlowKey& key, Packet syn);
   [[nodiscard]] bool was_passed(const wire::FlowKey& key, wire::SeqNum seq);
-  void send_unreachable(Relay& relay, transport::StreamError reason) override;
 
   // StreamTaker
   [[nodiscard]] const std::vector<wire::IpNetwork>& guest_networks() const noexcept override {

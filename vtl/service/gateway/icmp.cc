@@ -1,14 +1,10 @@
-// The gateway's dealings with ICMP: errors from the guest side about connections that it plays, and
-// the unreachables that a guest is told when its server cannot be reached.
+// The gateway's dealings with ICMP: errors from the guest side about connections that it plays.
 
 #include "vtl/packet/checksum.h"
-#include "vtl/packet/derive.h"
 #include "vtl/service/gateway/gateway.h"
 #include "vtl/service/icmp_error.h"
 
 namespace vtl::service {
-
-using engine::Direction;
 
 void Gateway::take_icmp(Packet& packet) {
   const auto error = read_tcp_icmp_error(packet);
@@ -28,15 +24,6 @@ void Gateway::take_icmp(Packet& packet) {
   }
   turns_->schedule(*it->second);
   packet.reset();
-}
-
-void Gateway::send_unreachable(Relay& relay, transport::StreamError reason) {
-  if (!relay.syn_frame()) return;
-  Packet packet =
-      icmp_error_for(relay.syn_frame(), reason == transport::StreamError::kNetworkUnreachable
-                                            ? IcmpError::kNetworkUnreachable
-                                            : IcmpError::kHostUnreachable);
-  if (packet) context_->emit(Direction::kInbound, std::move(packet));
 }
 
 }  // namespace vtl::service

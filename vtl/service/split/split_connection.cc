@@ -63,7 +63,7 @@ bool SplitConnection::icmp_error(Side side, const TcpIcmpError& error, Time now)
     endpoint.packet_too_big(*error.mss, error.seq, now);
   } else if (phase_ == Phase::kOpening && side == Side::kServer && error.unreachable) {
     // Whether that ends the attempt is the client's own decision: its next SYN begins anew.
-    tell_unreachable(*error.unreachable);
+    send_unreachable(owner_.context(), toward(Side::kClient), syn_frame_, *error.unreachable);
     endpoint.icmp_error(/*hard=*/true, now);
     over();
   } else {
@@ -166,7 +166,8 @@ void SplitConnection::follow_handshake(Time now) {
       over();
       return;
     case EndReason::kUnreachable:
-      tell_unreachable(IcmpError::kHostUnreachable);
+      send_unreachable(owner_.context(), toward(Side::kClient), syn_frame_,
+                       IcmpError::kHostUnreachable);
       over();
       return;
     default:
@@ -230,13 +231,6 @@ void SplitConnection::follow_end() {
   } else if (phase_ == Phase::kOpen && only_lingers(client) && only_lingers(server)) {
     phase_ = Phase::kLingering;
     owner_.on_lingering(*this);
-  }
-}
-
-void SplitConnection::tell_unreachable(IcmpError kind) {
-  if (!syn_frame_) return;
-  if (Packet packet = icmp_error_for(syn_frame_, kind)) {
-    owner_.context().emit(toward(Side::kClient), std::move(packet));
   }
 }
 

@@ -155,7 +155,6 @@ class SplitConnection {
   void follow_reset(const End& from, End& to, Time now);
   void follow_end();
   [[nodiscard]] bool send(Side side, Time now);
-  void tell_unreachable(IcmpError kind);
   void over();
   void count_memory();
   [[nodiscard]] Time next_time(Time now) const noexcept;

@@ -1,11 +1,11 @@
-// Relay: one connection that a gateway has taken: an endpoint toward the guest, a stream to the
-// peer.
+// Relay: one connection that a service has taken off the wire: an endpoint toward the guest, a
+// stream to wherever the service carries it.
 //
 // Theory of operation. On the side of the opener the guest's SYN makes an endpoint that holds its
-// answer, and a stream is opened with a preface. Only when the peer says that the real server has
-// answered is the SYN answered; a refusal reaches the guest as what it is. On the other side the
-// preface makes an endpoint that plays the client toward the real server; its handshake's end
-// accepts or refuses the stream. From then on pump() moves octets both ways, as far as the stream
+// answer, and a stream is opened. Only when the stream is open, which says that the real server has
+// answered, is the SYN answered; a refusal reaches the guest as what it is. Where a peer opens the
+// stream an endpoint plays the client toward the real server; its handshake's end accepts or
+// refuses the stream. From then on pump() moves octets both ways, as far as the stream
 // and the endpoint take them: what one does not take stays in the other, whose window closes, so
 // memory is bounded by the endpoint's buffers. The end of either direction travels as itself (FIN
 // to shutdown, shutdown to FIN), and so do resets: behind all that came before them, as long as the
@@ -15,10 +15,10 @@
 // One that waits only for memory is on its owner's list (Starved). One that stands still while the
 // pool has nothing left for others is reset on both sides (Standstill).
 //
-//        guest side                                                peer
+//        guest side                                                far side
 //   segments <-> Endpoint <-> [receive | send buffers] <-> Stream <-> ...
 //
-// Thread rule: the gateway's worker. A relay is destroyed by its owner only, outside its own calls:
+// Thread rule: the service's worker. A relay is destroyed by its owner only, outside its own calls:
 // when it is over it says so through RelayOwner::on_over().
 #pragma once
 
@@ -28,6 +28,7 @@
 #include <string>
 #include <vector>
 
+#include "vtl/base/function_ref.h"
 #include "vtl/base/timer_wheel.h"
 #include "vtl/endpoint/endpoint.h"
 #include "vtl/engine/flow_info.h"
@@ -43,7 +44,7 @@ namespace vtl::service {
 
 class Relay;
 
-/// What a relay needs of its gateway.
+/// What a relay needs of its service.
 class RelayOwner {
  public:
   virtual ~RelayOwner() = default;
@@ -55,32 +56,37 @@ class RelayOwner {
   virtual void on_established(Relay& relay) = 0;
   /// The relay has ended and may be destroyed as soon as the caller has returned.
   virtual void on_over(Relay& relay) = 0;
-  /// The opener's stream could not be made because the peer is down; false: refuse the guest.
-  virtual bool pass_instead(Relay& relay) = 0;
-  /// The guest is to be told by ICMP that its destination cannot be reached.
-  virtual void send_unreachable(Relay& relay, transport::StreamError reason) = 0;
+  /// The opener's stream could not be made because the far side of the stream itself is down or
+  /// does not know us. True: the owner lets the connection go another way, and the relay is over
+  /// without a word to the guest; false: the guest is refused.
+  virtual bool pass_instead(Relay& relay) {
+    (void)relay;
+    return false;
+  }
 };
 
 class Relay final : public transport::StreamHandler {
  public:
   enum class Phase : std::uint8_t {
-    kOpening,     ///< opener: SYN held, waiting for the peer's answer
+    kOpening,     ///< opener: SYN held, waiting for the stream
     kConnecting,  ///< acceptor: SYN sent to the server, stream not yet accepted
     kOpen,        ///< octets flow
     kOver,        ///< nothing more will happen
   };
 
-  /// The opener's side. `key` and `path` are those of the frames toward the guest; `syn_frame` is
-  /// kept until the answer, for passing it on or quoting it in ICMP.
+  /// Opens the stream whose handler it is given; nothing is called back inside.
+  using OpenStream = FunctionRef<std::unique_ptr<transport::Stream>(transport::StreamHandler&)>;
+
+  /// The opener's side. `endpoint` holds its answer; `to_guest` is of the frames toward the guest;
+  /// `syn_frame` is kept until the answer, for passing it on or quoting it in ICMP (empty: neither
+  /// can be). `transform`: what listings call the way, "udt to siteb".
   static std::unique_ptr<Relay> open(RelayOwner& owner, const FramePath& to_guest,
                                      endpoint::Endpoint endpoint, Packet syn_frame,
-                                     transport::Transport& transport, Bytes preface,
-                                     std::string peer);
+                                     std::string transform, OpenStream open_stream);
   /// The other side: `endpoint` is about to connect to the server.
   static std::unique_ptr<Relay> connect(RelayOwner& owner, const FramePath& to_guest,
-                                        endpoint::Endpoint endpoint,
-                                        std::unique_ptr<transport::IncomingStream> incoming,
-                                        std::string transport_kind, std::string peer);
+                                        endpoint::Endpoint endpoint, std::string transform,
+                                        std::unique_ptr<transport::IncomingStream> incoming);
   ~Relay() override;
   Relay(const Relay&) = delete;
   Relay& operator=(const Relay&) = delete;
@@ -137,7 +143,7 @@ class Relay final : public transport::StreamHandler {
 
  private:
   Relay(RelayOwner& owner, const FramePath& to_guest, endpoint::Endpoint endpoint, bool opener,
-        std::string peer, Time now);
+        std::string transform, Time now);
 
   void guest_to_stream(Time now);
   bool stream_to_guest(Time now);

@@ -1,11 +1,11 @@
-#include "vtl/service/gateway/relay.h"
-
-#include <fmt/format.h>
+#include "vtl/service/relay.h"
 
 #include <algorithm>
 #include <array>
 #include <cassert>
 #include <utility>
+
+#include "vtl/service/icmp_error.h"
 
 namespace vtl::service {
 namespace {
@@ -38,14 +38,14 @@ StreamError to_stream_error(EndReason reason) {
 }  // namespace
 
 Relay::Relay(RelayOwner& owner, const FramePath& to_guest, endpoint::Endpoint endpoint, bool opener,
-             std::string peer, Time now)
+             std::string transform, Time now)
     : owner_(owner),
       path_(to_guest),
       endpoint_(std::move(endpoint)),
       timer_([this] { pump(); }),
       phase_(opener ? Phase::kOpening : Phase::kConnecting),
       opener_(opener),
-      transform_(std::move(peer)),
+      transform_(std::move(transform)),
       born_(now) {}
 
 Relay::~Relay() {
@@ -54,23 +54,19 @@ Relay::~Relay() {
 
 std::unique_ptr<Relay> Relay::open(RelayOwner& owner, const FramePath& to_guest,
                                    endpoint::Endpoint endpoint, Packet syn_frame,
-                                   transport::Transport& transport, Bytes preface,
-                                   std::string peer) {
+                                   std::string transform, OpenStream open_stream) {
   std::unique_ptr<Relay> relay(new Relay(owner, to_guest, std::move(endpoint), true,
-                                         fmt::format("{} to {}", transport.kind(), peer),
-                                         owner.context().reactor().now()));
+                                         std::move(transform), owner.context().reactor().now()));
   relay->syn_frame_ = std::move(syn_frame);
-  relay->stream_ = transport.open(preface, *relay);
+  relay->stream_ = open_stream(*relay);
   return relay;
 }
 
 std::unique_ptr<Relay> Relay::connect(RelayOwner& owner, const FramePath& to_guest,
-                                      endpoint::Endpoint endpoint,
-                                      std::unique_ptr<transport::IncomingStream> incoming,
-                                      std::string transport_kind, std::string peer) {
+                                      endpoint::Endpoint endpoint, std::string transform,
+                                      std::unique_ptr<transport::IncomingStream> incoming) {
   std::unique_ptr<Relay> relay(new Relay(owner, to_guest, std::move(endpoint), false,
-                                         fmt::format("{} from {}", transport_kind, peer),
-                                         owner.context().reactor().now()));
+                                         std::move(transform), owner.context().reactor().now()));
   relay->incoming_ = std::move(incoming);
   relay->incoming_->on_cancelled([r = relay.get()] {
     r->incoming_.reset();
@@ -278,13 +274,15 @@ void Relay::on_refused(StreamError reason) {
   switch (reason) {
     case StreamError::kTimedOut:
     case StreamError::kLimit:
-      // The server was silent, so VTL is: the guest's own timer tells it. At a limit of the peer's
-      // its next SYN may find room, as at one of ours.
+      // The server was silent, so VTL is: the guest's own timer tells it. At a limit of the far
+      // side its next SYN may find room, as at one of ours.
       over();
       return;
     case StreamError::kHostUnreachable:
     case StreamError::kNetworkUnreachable:
-      owner_.send_unreachable(*this, reason);
+      send_unreachable(owner_.context(), engine::Direction::kInbound, syn_frame_,
+                       reason == StreamError::kNetworkUnreachable ? IcmpError::kNetworkUnreachable
+                                                                  : IcmpError::kHostUnreachable);
       over();
       return;
     case StreamError::kPeerDown:
