@@ -11,6 +11,7 @@ find_package(nlohmann_json REQUIRED)
 find_package(CLI11 REQUIRED)
 pkg_check_modules(libpcap REQUIRED IMPORTED_TARGET libpcap)
 pkg_check_modules(libbpf REQUIRED IMPORTED_TARGET libbpf)
+pkg_check_modules(libmnl REQUIRED IMPORTED_TARGET libmnl)
 
 # vtl_imported(NAME LIBRARY file HEADER file): a library known by its file and one of its headers.
 function(vtl_imported name)

@@ -201,6 +201,43 @@ TEST_F(AfPacketTest, FramesToTheHostsOwnMacAreLeftToTheHostUnlessAskedFor) {
   EXPECT_EQ(seen(*all), (std::set<std::uint32_t>{1, 2}));
 }
 
+// The host has an address on the device and would answer.
+TEST_F(AfPacketTest, OfASealedDeviceTheHostSeesNothingAndVtlAll) {
+  connect();
+  must(host_->ip("addr add 10.0.0.9/24 dev in0"));
+  const auto answered = [&] {
+    auto ping = must(client_->start({.argv = {"ping", "-c", "1", "-W", "1", "10.0.0.9"}}));
+    return must(ping.wait(10s)).ok();
+  };
+  ASSERT_TRUE(answered());
+  const auto sealed = [&](iface::SealUse use) {
+    const auto inside = host_->enter();
+    return must(iface::open_af_packet({.device = "in0", .seal = use}));
+  };
+  {
+    auto in = sealed(iface::SealUse::kOn);
+    EXPECT_FALSE(answered());
+    const auto to_host = [&](const Packet& p) {
+      return is_icmp(p) && destination_mac(p) == in->mac();
+    };
+    EXPECT_TRUE(std::ranges::any_of(
+        read_until(*in, [&](const Batch& b) { return std::ranges::any_of(b, to_host); }), to_host));
+    const auto inside = host_->enter();
+    in.reset();
+  }
+  EXPECT_TRUE(answered()) << "left as it was found";
+  {
+    auto in = sealed(iface::SealUse::kKeep);
+    const auto inside = host_->enter();
+    in.reset();
+  }
+  EXPECT_FALSE(answered()) << "kept";
+  auto again = sealed(iface::SealUse::kOn);
+  const auto inside = host_->enter();
+  again.reset();
+  EXPECT_TRUE(answered()) << "taken over";
+}
+
 TEST_F(AfPacketTest, LinkDownAndUpAgainIsSurvived) {
   connect();
   auto in = open("in0");

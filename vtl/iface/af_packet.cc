@@ -70,8 +70,11 @@ std::vector<sock_filter> wanted_frames(bool host_frames) {
 
 class AfPacket final : public Backend {
  public:
-  AfPacket(const AfPacketOptions& options, Device device, OwnedFd fd)
-      : Backend(options.device), device_(std::move(device)), fd_(std::move(fd)) {
+  AfPacket(const AfPacketOptions& options, Device device, OwnedFd fd, std::shared_ptr<Seal> seal)
+      : Backend(options.device),
+        seal_(std::move(seal)),
+        device_(std::move(device)),
+        fd_(std::move(fd)) {
     for (std::size_t i = 0; i < kMaxBatch; ++i) {
       in_[i].msg_hdr.msg_iov = slots_.pieces(i);
       in_[i].msg_hdr.msg_iovlen = ReceiveSlots::kPieces;
@@ -259,6 +262,7 @@ class AfPacket final : public Backend {
     }
   }
 
+  std::shared_ptr<Seal> seal_;  // outlives the socket
   Device device_;
   OwnedFd fd_;
   bool waits_for_buffer_ = false;
@@ -378,14 +382,20 @@ Outcome<std::vector<std::unique_ptr<Interface>>> open_af_packet_workers(
     }
     sockets.push_back(std::move(*fd));
   }
+  std::shared_ptr<Seal> seal;
+  if (options.seal != SealUse::kOff) {
+    auto sealed = Seal::open(options.device, options.seal);
+    if (!sealed) return std::unexpected(sealed.error());
+    seal = std::move(*sealed);
+  }
   std::vector<std::unique_ptr<Interface>> out;
   for (OwnedFd& fd : sockets) {
-    if (!attach_filter(fd.get(), wanted_frames(options.host_frames))) {
+    if (!attach_filter(fd.get(), wanted_frames(options.host_frames || seal != nullptr))) {
       return fail(told(options, "socket filter"));
     }
     auto own = Device::find("af_packet", options.device);
     if (!own) return std::unexpected(own.error());
-    out.push_back(std::make_unique<AfPacket>(options, std::move(*own), std::move(fd)));
+    out.push_back(std::make_unique<AfPacket>(options, std::move(*own), std::move(fd), seal));
   }
   return out;
 }

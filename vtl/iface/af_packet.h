@@ -4,8 +4,8 @@
 // and partial checksums stay whole, and VLAN tags put back where the kernel takes them off.
 // Frames that the host itself sends through the device are not seen (so own frames are never
 // looped) and, unless `host_frames` says otherwise, those addressed to the device's own MAC are
-// left to the host. The host goes on seeing all frames too: take its addresses off a device that is
-// VTL's alone.
+// left to the host. The host goes on seeing all frames too, unless the device is sealed (seal.h):
+// then VTL reads all of them, whatever `host_frames` says, and the host none.
 //
 // Link down: nothing is read, what is written is dropped as kInterfaceDown; when the device comes
 // back up, reading and writing go on. Device removed: read() says kClosed.
@@ -23,13 +23,15 @@
 #include <vector>
 
 #include "vtl/iface/interface.h"
+#include "vtl/iface/seal.h"
 
 namespace vtl::iface {
 
 struct AfPacketOptions {
   std::string device{};
-  bool promiscuous = true;    ///< see frames to any MAC
-  bool host_frames = false;   ///< read frames addressed to the device's own MAC too
+  bool promiscuous = true;   ///< see frames to any MAC
+  bool host_frames = false;  ///< read frames addressed to the device's own MAC too
+  SealUse seal = SealUse::kOff;
   bool qdisc_bypass = false;  ///< send past the queueing discipline: no fairness, a little faster
   std::size_t receive_buffer = std::size_t{32} << 20;  ///< octets, kernel overhead included
   std::size_t send_buffer = std::size_t{8} << 20;      ///< the same, for sending
