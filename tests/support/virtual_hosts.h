@@ -48,6 +48,7 @@ class TestContext final : public engine::ServiceContext {
   [[nodiscard]] wire::MacAddress interface_mac(engine::Direction) const noexcept override {
     return {};
   }
+  [[nodiscard]] transport::Proxy* proxy(std::string_view) noexcept override { return nullptr; }
   [[nodiscard]] transport::Transport* peer(std::string_view name) noexcept override {
     return name == "peer" ? transport_ : nullptr;
   }

@@ -19,6 +19,7 @@ struct Arguments {
   BridgeArguments bridge;
   QueryArguments query;
   control::DumpRequest dump;
+  control::ActRequest act;
   std::string dump_file = "-";
   std::function<int()> command;
 };
@@ -69,6 +70,25 @@ void add_dump(CLI::App& app, Arguments& arguments) {
   });
 }
 
+// `vtl anonymizer new-identity LINK`: what a service can be asked for while it runs.
+void add_anonymizer(CLI::App& app, Arguments& arguments) {
+  auto* const kind = app.add_subcommand("anonymizer", "Ask a link's anonymizer for something");
+  kind->require_subcommand(1);
+  auto* const renew = kind->add_subcommand(
+      "new-identity", "What the guest opens from now on shares no way with what it opened before");
+  renew->add_option("LINK", arguments.act.link, "The link's name")->required();
+  renew->add_option("--socket", arguments.query.socket, "Control socket of the running vtl");
+  renew->add_flag("--json", arguments.query.json, "JSON, for scripts");
+  renew->callback([&] {
+    arguments.act.service = "anonymizer";
+    arguments.act.action = "new-identity";
+    arguments.command = [&] {
+      return ask_to_act(arguments.query, arguments.act,
+                        "new connections have a new identity; open ones keep theirs");
+    };
+  });
+}
+
 }  // namespace
 
 int run(int argc, char** argv) {
@@ -78,11 +98,12 @@ int run(int argc, char** argv) {
   app.set_version_flag("--version", "vtl " VTL_VERSION);
   app.require_subcommand(1);
   add_run(app, arguments);
-  add_query(app, arguments, "status", "Interfaces, links and peers", show_status);
+  add_query(app, arguments, "status", "Interfaces, links, peers and proxies", show_status);
   add_query(app, arguments, "flows", "Connections, and how each is transformed", show_flows);
   add_query(app, arguments, "stats", "Every counter and every drop's reason", show_stats);
   add_query(app, arguments, "stop", "Stop a running vtl in order", ask_to_stop);
   add_dump(app, arguments);
+  add_anonymizer(app, arguments);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -32,8 +32,8 @@ int failed(const std::string& message) {
 
 // Asks, then prints the JSON as it is or what `print` makes of it.
 template <class Print>
-int show(const QueryArguments& arguments, Request::Command command, Print print) {
-  const auto answer = control::ask(arguments.socket, {.command = command});
+int show(const QueryArguments& arguments, const Request& request, Print print) {
+  const auto answer = control::ask(arguments.socket, request);
   if (!answer) return failed(answer.error().message);
   if (arguments.json) {
     fmt::print("{}\n", *answer);
@@ -66,6 +66,47 @@ std::string octets(const Json& value) {
 }
 std::string time(const Json& value) {
   return value.is_number() ? human_seconds(value.get<double>()) : "-";
+}
+
+// How Tor is, in one cell.
+std::string tor_state(const Json& tor) {
+  if (tor.is_null()) return "-";
+  if (!tor.at("reachable").get<bool>()) return text(tor.at("error"));
+  if (const auto percent = tor.at("bootstrap").get<unsigned>(); percent < 100) {
+    return fmt::format("starting, {} %: {}", percent, text(tor.at("bootstrap_summary")));
+  }
+  return fmt::format("{}, circuits: {}",
+                     tor.at("circuit_established").get<bool>() ? "ready" : "no circuit",
+                     number(tor.at("circuits_built")));
+}
+
+void print_proxies(const Json& status) {
+  Table proxies({{"PROXY"},
+                 {"TYPE"},
+                 {"ADDRESS"},
+                 {"STATE"},
+                 {"TOR"},
+                 {"STREAMS", Align::kRight},
+                 {"OPENED", Align::kRight},
+                 {"REFUSED", Align::kRight},
+                 {"RESET", Align::kRight},
+                 {"OUT", Align::kRight},
+                 {"IN", Align::kRight}});
+  std::string notes;
+  for (const auto& proxy : status.at("proxies")) {
+    const bool up = proxy.at("up").get<bool>();
+    if (!up) {
+      notes += fmt::format("proxy '{}': {}; what needs it is refused\n", text(proxy.at("name")),
+                           text(proxy.at("error")));
+    }
+    proxies.add_row({text(proxy.at("name")), text(proxy.at("type")), text(proxy.at("address")),
+                     up ? "up" : "down", tor_state(proxy.at("tor")), number(proxy.at("streams")),
+                     number(proxy.at("opened")), number(proxy.at("refused")),
+                     number(proxy.at("reset")), octets(proxy.at("bytes_out")),
+                     octets(proxy.at("bytes_in"))});
+  }
+  print_table("", proxies);
+  fmt::print("{}", notes);
 }
 
 void print_status(const Json& status) {
@@ -128,6 +169,7 @@ void print_status(const Json& status) {
                    octets(peer.at("bytes_in")), octets(peer.at("window_bytes"))});
   }
   print_table("", peers);
+  print_proxies(status);
 }
 
 void print_flows(const Json& listing) {
@@ -221,19 +263,26 @@ int tell_tally(const control::DumpTally& tally) {
 }  // namespace
 
 int show_status(const QueryArguments& arguments) {
-  return show(arguments, Request::Command::kStatus, print_status);
+  return show(arguments, {.command = Request::Command::kStatus}, print_status);
 }
 
 int show_flows(const QueryArguments& arguments) {
-  return show(arguments, Request::Command::kFlows, print_flows);
+  return show(arguments, {.command = Request::Command::kFlows}, print_flows);
 }
 
 int show_stats(const QueryArguments& arguments) {
-  return show(arguments, Request::Command::kStats, print_stats);
+  return show(arguments, {.command = Request::Command::kStats}, print_stats);
 }
 
 int ask_to_stop(const QueryArguments& arguments) {
-  return show(arguments, Request::Command::kStop, [](const Json&) { fmt::print("stopping\n"); });
+  return show(arguments, {.command = Request::Command::kStop},
+              [](const Json&) { fmt::print("stopping\n"); });
+}
+
+int ask_to_act(const QueryArguments& arguments, const control::ActRequest& request,
+               std::string_view done) {
+  const control::Request asked{.command = Request::Command::kAct, .act = request};
+  return show(arguments, asked, [&](const Json&) { fmt::print("{}\n", done); });
 }
 
 int run_dump(const std::string& socket, const control::DumpRequest& request,

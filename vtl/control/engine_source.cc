@@ -189,6 +189,11 @@ std::vector<engine::MetricGroup> EngineSource::list_metrics() {
   return engine_.list_metrics();
 }
 
+Outcome<void> EngineSource::act(const ActRequest& request) {
+  const std::lock_guard lock(mutex_);
+  return engine_.act(request.link, request.service, request.action);
+}
+
 Outcome<std::unique_ptr<Dump>> EngineSource::open_dump(const DumpRequest& request) {
   const std::lock_guard lock(mutex_);
   const auto status = engine_.status();

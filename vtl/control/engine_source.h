@@ -22,6 +22,7 @@ class EngineSource final : public Source {
   [[nodiscard]] std::vector<engine::FlowInfo> list_flows() override;
   [[nodiscard]] std::vector<engine::MetricGroup> list_metrics() override;
   [[nodiscard]] Outcome<std::unique_ptr<Dump>> open_dump(const DumpRequest& request) override;
+  [[nodiscard]] Outcome<void> act(const ActRequest& request) override;
   void request_stop() override { on_stop_(); }
 
  private:

@@ -125,6 +125,38 @@ Json peer_json(const engine::PeerStatus& peer) {
           {"rate_control", rate_json(peer.rate)}};
 }
 
+Json tor_json(const std::optional<transport::TorStatus>& tor) {
+  if (!tor) return nullptr;
+  return {{"reachable", tor->reachable},
+          {"error", tor->error},
+          {"version", tor->version},
+          {"bootstrap", tor->bootstrap},
+          {"bootstrap_summary", tor->bootstrap_summary},
+          {"circuit_established", tor->circuit_established},
+          {"circuits_built", tor->circuits_built},
+          {"circuits_building", tor->circuits_building}};
+}
+
+Json proxy_json(const engine::ProxyStatus& p) {
+  return {{"name", p.name},
+          {"type", p.proxy.kind},
+          {"address", to_string(p.proxy.address)},
+          {"up", p.proxy.up},
+          {"error", p.proxy.error},
+          {"streams", p.proxy.streams},
+          {"opened", p.opened},
+          {"refused", p.refused},
+          {"reset", p.reset},
+          {"timed_out", p.timed_out},
+          {"limited", p.limited},
+          {"connect_failures", p.connect_failures},
+          {"protocol_errors", p.protocol_errors},
+          {"look_ups", p.look_ups},
+          {"bytes_out", p.bytes_out},
+          {"bytes_in", p.bytes_in},
+          {"tor", tor_json(p.proxy.tor)}};
+}
+
 template <class T, class Convert>
 Json list(const std::vector<T>& items, Convert convert) {
   Json out = Json::array();
@@ -139,7 +171,8 @@ std::string status_json(const engine::Status& status) {
                     {"workers", status.workers.size()},
                     {"interfaces", list(status.interfaces, interface_json)},
                     {"links", list(status.links, link_json)},
-                    {"peers", list(status.peers, peer_json)}};
+                    {"peers", list(status.peers, peer_json)},
+                    {"proxies", list(status.proxies, proxy_json)}};
   return out.dump();
 }
 
@@ -214,6 +247,7 @@ std::string stats_json(const engine::Status& status,
                     {"links", std::move(links)},
                     {"uplinks", list(status.uplinks, uplink)},
                     {"peers", list(status.peers, peer_json)},
+                    {"proxies", list(status.proxies, proxy_json)},
                     {"workers", list(status.workers, worker)},
                     {"services", list(metrics, group)}};
   return out.dump();

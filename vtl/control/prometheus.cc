@@ -161,6 +161,36 @@ void add_peers(Exposition& out, const engine::Status& status) {
   }
 }
 
+void add_proxies(Exposition& out, const engine::Status& status) {
+  for (const auto& p : status.proxies) {
+    const auto counter = [&](const char* name, const char* help, std::uint64_t value) {
+      out.add(name, help, true, {{"proxy", p.name}}, static_cast<double>(value));
+    };
+    const auto gauge = [&](const char* name, const char* help, double value) {
+      out.add(name, help, false, {{"proxy", p.name}}, value);
+    };
+    gauge("vtl_proxy_up", "1 while the proxy can be reached.", p.proxy.up ? 1 : 0);
+    gauge("vtl_proxy_streams", "Streams now, those that are being opened included.",
+          static_cast<double>(p.proxy.streams));
+    counter("vtl_proxy_streams_opened_total", "Streams that the proxy connected.", p.opened);
+    counter("vtl_proxy_streams_refused_total", "Streams that the proxy refused.", p.refused);
+    counter("vtl_proxy_streams_reset_total", "Streams that broke.", p.reset);
+    counter("vtl_proxy_streams_timed_out_total", "Streams without an answer in time.", p.timed_out);
+    counter("vtl_proxy_streams_limited_total", "Streams refused at the bound.", p.limited);
+    counter("vtl_proxy_connect_failures_total", "Attempts to reach the proxy that failed.",
+            p.connect_failures);
+    counter("vtl_proxy_protocol_errors_total", "Answers that were not SOCKS 5.", p.protocol_errors);
+    counter("vtl_proxy_look_ups_total", "Names and addresses looked up at the proxy.", p.look_ups);
+    counter("vtl_proxy_bytes_out_total", "Octets written to the proxy's streams.", p.bytes_out);
+    counter("vtl_proxy_bytes_in_total", "Octets read from the proxy's streams.", p.bytes_in);
+    if (!p.proxy.tor) continue;
+    gauge("vtl_proxy_tor_bootstrap_ratio", "How far Tor has come with its start.",
+          p.proxy.tor->bootstrap / 100.0);
+    gauge("vtl_proxy_tor_circuits", "Circuits that Tor has built and holds.",
+          p.proxy.tor->circuits_built);
+  }
+}
+
 }  // namespace
 
 std::string prometheus_text(const engine::Status& status,
@@ -175,6 +205,7 @@ std::string prometheus_text(const engine::Status& status,
   add_interfaces(out, status);
   add_links(out, status);
   add_peers(out, status);
+  add_proxies(out, status);
   for (const auto& uplink : status.uplinks) {
     add_drops(out, "uplink", uplink.interface, "", uplink.drops);
   }

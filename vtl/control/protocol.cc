@@ -16,6 +16,7 @@ constexpr auto kCommands = std::to_array<std::pair<std::string_view, Request::Co
     {"flows", Request::Command::kFlows},
     {"stats", Request::Command::kStats},
     {"dump", Request::Command::kDump},
+    {"act", Request::Command::kAct},
     {"stop", Request::Command::kStop},
 });
 
@@ -40,6 +41,33 @@ bool read_text(const Json& object, const char* key, std::string& out) {
   if (!found->is_string()) return false;
   out = found->get<std::string>();
   return true;
+}
+
+Outcome<Request> read_dump(const Json& json, Request request) {
+  if (!read_text(json, "link", request.dump.link) || request.dump.link.empty()) {
+    return fail("dump needs \"link\", the name of a link");
+  }
+  if (!read_number(json, "boundary", 0, 1000, request.dump.boundary)) {
+    return fail("\"boundary\" must be a whole number from 0 (the guest) up");
+  }
+  if (!read_number(json, "snap_length", 64, 65535, request.dump.snap_length)) {
+    return fail("\"snap_length\" must be a whole number from 64 to 65535");
+  }
+  if (!read_text(json, "filter", request.dump.filter)) {
+    return fail("\"filter\" must be a pcap filter as text");
+  }
+  return request;
+}
+
+Outcome<Request> read_act(const Json& json, Request request) {
+  for (const auto& [key, out] :
+       {std::pair{"link", &request.act.link}, std::pair{"service", &request.act.service},
+        std::pair{"action", &request.act.action}}) {
+    if (!read_text(json, key, *out) || out->empty()) {
+      return fail(fmt::format("act needs \"{}\", a word", key));
+    }
+  }
+  return request;
 }
 
 }  // namespace
@@ -73,22 +101,10 @@ Outcome<Request> parse_request(std::string_view line) {
     known = true;
   }
   if (!known) {
-    return fail(fmt::format("no command '{}'; there are: status flows stats dump stop", word));
+    return fail(fmt::format("no command '{}'; there are: status flows stats dump act stop", word));
   }
-  if (request.command != Request::Command::kDump) return request;
-
-  if (!read_text(json, "link", request.dump.link) || request.dump.link.empty()) {
-    return fail("dump needs \"link\", the name of a link");
-  }
-  if (!read_number(json, "boundary", 0, 1000, request.dump.boundary)) {
-    return fail("\"boundary\" must be a whole number from 0 (the guest) up");
-  }
-  if (!read_number(json, "snap_length", 64, 65535, request.dump.snap_length)) {
-    return fail("\"snap_length\" must be a whole number from 64 to 65535");
-  }
-  if (!read_text(json, "filter", request.dump.filter)) {
-    return fail("\"filter\" must be a pcap filter as text");
-  }
+  if (request.command == Request::Command::kDump) return read_dump(json, std::move(request));
+  if (request.command == Request::Command::kAct) return read_act(json, std::move(request));
   return request;
 }
 
@@ -102,6 +118,11 @@ std::string format_request(const Request& request) {
     json["boundary"] = request.dump.boundary;
     json["snap_length"] = request.dump.snap_length;
     json["filter"] = request.dump.filter;
+  }
+  if (request.command == Request::Command::kAct) {
+    json["link"] = request.act.link;
+    json["service"] = request.act.service;
+    json["action"] = request.act.action;
   }
   return json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
 }

@@ -2,6 +2,7 @@
 //
 // A client sends one request, a JSON object on one line of at most kMaxRequest octets:
 //   {"command": "status"}       also "flows", "stats", "stop"
+//   {"command": "act", "link": NAME, "service": KIND, "action": WORD}
 //   {"command": "dump", "link": NAME, "boundary": N, "snap_length": N, "filter": TEXT}
 // and gets one line, then the connection ends:
 //   {"ok": true, "result": ...}     or     {"ok": false, "error": "..."}
@@ -23,9 +24,10 @@ inline constexpr std::size_t kMaxRequest = 4096;
 inline constexpr std::string_view kDefaultSocket = "/run/vtl/vtl.sock";
 
 struct Request {
-  enum class Command { kStatus, kFlows, kStats, kDump, kStop };
+  enum class Command { kStatus, kFlows, kStats, kDump, kAct, kStop };
   Command command = Command::kStatus;
   DumpRequest dump{};  ///< of kDump
+  ActRequest act{};    ///< of kAct
 };
 
 /// Parses one line without its end. The error says what is wrong with it.

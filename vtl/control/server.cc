@@ -156,6 +156,11 @@ class Server::Loop {
       case Request::Command::kStats:
         c.output = success_line(stats_json(source_.status(), source_.list_metrics()));
         return;
+      case Request::Command::kAct: {
+        const auto acted = source_.act(request->act);
+        c.output = acted ? success_line("\"done\"") : failure_line(acted.error().message);
+        return;
+      }
       case Request::Command::kStop:
         source_.request_stop();
         c.output = success_line("\"stopping\"");

@@ -40,6 +40,13 @@ class Dump {
   virtual void finish() = 0;
 };
 
+/// An action of a service: `vtl KIND ACTION LINK`.
+struct ActRequest {
+  std::string link;
+  std::string service;  ///< its kind
+  std::string action;
+};
+
 class Source {
  public:
   virtual ~Source() = default;
@@ -47,6 +54,7 @@ class Source {
   [[nodiscard]] virtual std::vector<engine::FlowInfo> list_flows() = 0;
   [[nodiscard]] virtual std::vector<engine::MetricGroup> list_metrics() = 0;
   [[nodiscard]] virtual Outcome<std::unique_ptr<Dump>> open_dump(const DumpRequest& request) = 0;
+  [[nodiscard]] virtual Outcome<void> act(const ActRequest& request) = 0;
   /// Asks the program to stop in order; returns at once.
   virtual void request_stop() = 0;
 };

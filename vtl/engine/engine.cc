@@ -1,6 +1,7 @@
 #include "vtl/engine/engine.h"
 
 #include <absl/container/flat_hash_map.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <cassert>
@@ -144,6 +145,31 @@ bool Engine::post_to_link(const std::string& name, std::function<void(Link&)> ta
     return true;
   }
   return false;
+}
+
+Outcome<void> Engine::act(const std::string& link, std::string_view kind, std::string_view action) {
+  bool linked = false;
+  bool served = false;
+  Outcome<void> result;
+  on_each([&](Share& share) {
+    for (const auto& candidate : share.links) {
+      if (candidate == nullptr || candidate->name() != link) continue;
+      linked = true;
+      for (std::uint32_t i = 0; i < candidate->services(); ++i) {
+        Service& service = candidate->service(i);
+        if (service.kind() != kind) continue;
+        served = true;
+        if (auto acted = service.act(action); !acted && result) result = acted;
+      }
+    }
+  });
+  if (!linked) {
+    std::vector<std::string_view> names;
+    for (const auto& known : config_.links) names.push_back(known.name);
+    return fail(fmt::format("no link '{}'; there are: {}", link, fmt::join(names, " ")));
+  }
+  if (!served) return fail(fmt::format("link '{}' has no {}", link, kind));
+  return result;
 }
 
 std::vector<FlowInfo> Engine::list_flows() {

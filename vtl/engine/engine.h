@@ -28,6 +28,7 @@
 #include "vtl/engine/status.h"
 #include "vtl/engine/worker.h"
 #include "vtl/iface/interface.h"
+#include "vtl/transport/proxy.h"
 #include "vtl/transport/transport.h"
 
 namespace vtl::engine {
@@ -50,6 +51,14 @@ using TransportFactory = std::function<Outcome<std::unique_ptr<transport::Transp
 struct PeerConfig {
   std::string name;
   TransportFactory open;
+};
+
+/// Opens one worker's share of the way to a proxy; called on that worker.
+using ProxyFactory = std::function<Outcome<std::unique_ptr<transport::Proxy>>(Reactor& reactor)>;
+
+struct ProxyConfig {
+  std::string name;
+  ProxyFactory open;
 };
 
 using ObserverFactory = std::function<std::unique_ptr<Observer>(std::uint32_t worker)>;
@@ -79,6 +88,7 @@ struct EngineConfig {
       std::nullopt;  ///< of every service's Rng; from the system when not set
   std::vector<InterfaceConfig> interfaces;
   std::vector<PeerConfig> peers;
+  std::vector<ProxyConfig> proxies;
   std::vector<LinkConfig> links;
   /// Called on a worker when an interface will deliver no more: end of file, peer gone.
   std::function<void(const std::string& interface)> on_interface_closed;
@@ -105,6 +115,11 @@ class Engine {
   /// Runs `task` on every instance of the link, each on its worker; false when there is no such
   /// link. To add taps (Link::add_tap).
   bool post_to_link(const std::string& name, std::function<void(Link&)> task);
+
+  /// Asks the services of that kind in the link to act (Service::act), on each worker, and waits.
+  /// The error: there is no such link or service, or what the service said.
+  [[nodiscard]] Outcome<void> act(const std::string& link, std::string_view kind,
+                                  std::string_view action);
 
   [[nodiscard]] Status status();
   [[nodiscard]] std::vector<FlowInfo> list_flows();

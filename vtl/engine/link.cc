@@ -62,6 +62,10 @@ class Link::Slot final : public ServiceContext {
     return link_.setup_.find_peer ? link_.setup_.find_peer(name) : nullptr;
   }
 
+  transport::Proxy* proxy(std::string_view name) noexcept override {
+    return link_.setup_.find_proxy ? link_.setup_.find_proxy(name) : nullptr;
+  }
+
   std::unique_ptr<Service> service;
   DropCounters drops;
 
@@ -140,6 +144,10 @@ void Link::close() {
 }
 
 const Service& Link::service(std::uint32_t i) const noexcept {
+  return *slots_[i]->service;
+}
+
+Service& Link::service(std::uint32_t i) noexcept {
   return *slots_[i]->service;
 }
 

@@ -67,6 +67,7 @@ struct LinkSetup {
   const iface::Interface* guest_interface = nullptr;
   const iface::Interface* network_interface = nullptr;  ///< null as above
   std::function<transport::Transport*(std::string_view)> find_peer;
+  std::function<transport::Proxy*(std::string_view)> find_proxy;
 };
 
 class Link final : private TurnTask {
@@ -108,6 +109,7 @@ class Link final : private TurnTask {
     return static_cast<std::uint32_t>(slots_.size());
   }
   [[nodiscard]] const Service& service(std::uint32_t i) const noexcept;
+  [[nodiscard]] Service& service(std::uint32_t i) noexcept;
   [[nodiscard]] const DropCounters& service_drops(std::uint32_t i) const noexcept;
   [[nodiscard]] const LinkCounters& counters() const noexcept { return counters_; }
   void list_flows(std::vector<FlowInfo>& out) const;

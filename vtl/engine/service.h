@@ -20,9 +20,11 @@
 
 #include "vtl/base/counter.h"
 #include "vtl/base/reactor.h"
+#include "vtl/base/result.h"
 #include "vtl/base/rng.h"
 #include "vtl/engine/flow_info.h"
 #include "vtl/packet/packet.h"
+#include "vtl/transport/proxy.h"
 #include "vtl/transport/transport.h"
 
 namespace vtl::engine {
@@ -58,6 +60,8 @@ class ServiceContext {
 
   /// The transport to the configured peer `name` on this worker; null when there is none.
   [[nodiscard]] virtual transport::Transport* peer(std::string_view name) noexcept = 0;
+  /// The configured proxy `name` as this worker reaches it; null when there is none.
+  [[nodiscard]] virtual transport::Proxy* proxy(std::string_view name) noexcept = 0;
 };
 
 /// A named number for listings and metrics.
@@ -100,6 +104,10 @@ class Service {
   /// End of streams in order: begin to stop, call `done` once nothing is left to wait for. The link
   /// stops waiting after its grace time.
   virtual void stop(std::function<void()> done) { done(); }
+
+  /// Does what `vtl KIND ACTION LINK` asks for; the error says what is wrong with the asking.
+  /// Called on the worker.
+  [[nodiscard]] virtual Outcome<void> act(std::string_view action);
 
   /// Appends what `vtl flows` shows of the connections this service transforms.
   virtual void list_flows(std::vector<FlowInfo>& out) const { (void)out; }

@@ -12,6 +12,7 @@ Engine::Share::Share(const EngineConfig& c, const Placement& p, std::unique_ptr<
   ports.resize(config.interfaces.size());
   hubs.resize(config.interfaces.size());
   peers.resize(config.peers.size());
+  proxies.resize(config.proxies.size());
   links.resize(config.links.size());
   made_.resize(config.links.size());
 }
@@ -60,6 +61,13 @@ Outcome<void> Engine::Share::open() {
     }
     peers[i] = std::move(*opened);
   }
+  for (std::size_t i = 0; i < proxies.size(); ++i) {
+    auto opened = config.proxies[i].open(*worker);
+    if (!opened) {
+      return fail(fmt::format("proxy '{}': {}", config.proxies[i].name, opened.error().message));
+    }
+    proxies[i] = std::move(*opened);
+  }
   return {};
 }
 
@@ -72,6 +80,7 @@ Outcome<void> Engine::Share::make_link(std::size_t i) {
   setup.guest = &guest;
   setup.guest_interface = &guest.interface();
   setup.find_peer = [this](std::string_view name) { return find_peer(name); };
+  setup.find_proxy = [this](std::string_view name) { return find_proxy(name); };
   const std::size_t network = placement.network[i];
   FrameSink* place = nullptr;
   if (network != Placement::kNone) {
@@ -119,6 +128,13 @@ Outcome<void> Engine::Share::set_fast_path(std::size_t i) {
 transport::Transport* Engine::Share::find_peer(std::string_view name) const {
   for (std::size_t i = 0; i < peers.size(); ++i) {
     if (config.peers[i].name == name) return peers[i].get();
+  }
+  return nullptr;
+}
+
+transport::Proxy* Engine::Share::find_proxy(std::string_view name) const {
+  for (std::size_t i = 0; i < proxies.size(); ++i) {
+    if (config.proxies[i].name == name) return proxies[i].get();
   }
   return nullptr;
 }
@@ -178,6 +194,7 @@ void Engine::Share::close() {
   }
   made_.clear();
   peers.clear();
+  proxies.clear();
   links.clear();
   hubs.clear();
   ports.clear();

@@ -36,6 +36,7 @@ struct Engine::Share {
   std::vector<std::unique_ptr<Port>> ports;
   std::vector<std::unique_ptr<Hub>> hubs;  // by interface
   std::vector<std::unique_ptr<transport::Transport>> peers;
+  std::vector<std::unique_ptr<transport::Proxy>> proxies;
   std::vector<std::unique_ptr<Link>> links;
 
  private:
@@ -52,6 +53,7 @@ struct Engine::Share {
   [[nodiscard]] Outcome<void> make_link(std::size_t i);
   [[nodiscard]] Outcome<void> set_fast_path(std::size_t i);
   [[nodiscard]] transport::Transport* find_peer(std::string_view name) const;
+  [[nodiscard]] transport::Proxy* find_proxy(std::string_view name) const;
 };
 
 }  // namespace vtl::engine

@@ -144,6 +144,30 @@ void add_peer(const transport::Transport& peer, PeerStatus& s, bool first) {
               rate->reductions.value(), rate->timeouts.value()};
 }
 
+// One line for a proxy, however many workers reach it: it is up when all of them reach it.
+void add_proxy(const transport::Proxy& proxy, ProxyStatus& s, bool first) {
+  const auto& c = proxy.counters();
+  transport::ProxyStatus mine = proxy.status();
+  if (first) {
+    s.proxy = std::move(mine);
+  } else {
+    s.proxy.streams += mine.streams;
+    if (s.proxy.up && !mine.up) s.proxy.error = std::move(mine.error);
+    s.proxy.up = s.proxy.up && mine.up;
+    if (!s.proxy.tor) s.proxy.tor = std::move(mine.tor);
+  }
+  s.opened += c.opened.value();
+  s.refused += c.refused.value();
+  s.reset += c.reset.value();
+  s.timed_out += c.timed_out.value();
+  s.limited += c.limited.value();
+  s.connect_failures += c.connect_failures.value();
+  s.protocol_errors += c.protocol_errors.value();
+  s.look_ups += c.look_ups.value();
+  s.bytes_out += c.bytes_out.value();
+  s.bytes_in += c.bytes_in.value();
+}
+
 WorkerStatus worker_status(Worker& worker) {
   const auto& c = worker.counters();
   return {worker.worker(),  c.turns.value(),  c.sleeps.value(),
@@ -158,6 +182,7 @@ Status Engine::status() {
   status.interfaces.resize(config_.interfaces.size());
   status.links.resize(config_.links.size());
   status.peers.resize(config_.peers.size());
+  status.proxies.resize(config_.proxies.size());
   std::vector<UplinkStatus> uplinks(config_.interfaces.size());
   Drops drops;
   drops.interfaces.resize(config_.interfaces.size());
@@ -179,6 +204,9 @@ Status Engine::status() {
     }
     for (std::size_t i = 0; i < share.peers.size(); ++i) {
       if (share.peers[i] != nullptr) add_peer(*share.peers[i], status.peers[i], first);
+    }
+    for (std::size_t i = 0; i < share.proxies.size(); ++i) {
+      if (share.proxies[i] != nullptr) add_proxy(*share.proxies[i], status.proxies[i], first);
     }
     status.workers.push_back(worker_status(*share.worker));
     first = false;
@@ -207,6 +235,9 @@ Status Engine::status() {
   }
   for (std::size_t i = 0; i < config_.peers.size(); ++i) {
     status.peers[i].name = config_.peers[i].name;
+  }
+  for (std::size_t i = 0; i < config_.proxies.size(); ++i) {
+    status.proxies[i].name = config_.proxies[i].name;
   }
   return status;
 }

@@ -12,6 +12,7 @@
 #include "vtl/base/time.h"
 #include "vtl/engine/service.h"
 #include "vtl/iface/interface.h"
+#include "vtl/transport/proxy.h"
 #include "vtl/wire/addresses.h"
 
 namespace vtl::engine {
@@ -82,6 +83,14 @@ struct PeerStatus {
   std::optional<Rate> rate;
 };
 
+struct ProxyStatus {
+  std::string name;
+  transport::ProxyStatus proxy;  ///< streams of all workers; up on every worker
+  std::uint64_t opened = 0, refused = 0, reset = 0, timed_out = 0, limited = 0;
+  std::uint64_t connect_failures = 0, protocol_errors = 0, look_ups = 0;
+  std::uint64_t bytes_out = 0, bytes_in = 0;
+};
+
 struct WorkerStatus {
   std::uint32_t number = 0;
   std::uint64_t turns = 0, sleeps = 0, events = 0, timers = 0;
@@ -94,6 +103,7 @@ struct Status {
   std::vector<LinkStatus> links;
   std::vector<UplinkStatus> uplinks;
   std::vector<PeerStatus> peers;
+  std::vector<ProxyStatus> proxies;
   std::vector<WorkerStatus> workers;
 };
 

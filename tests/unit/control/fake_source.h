@@ -50,12 +50,18 @@ class FakeSource final : public Source {
     if (request.link != "vm1") return fail("no link '" + request.link + "'; there is vm1");
     return std::make_unique<FakeDump>(dump_value);
   }
+  [[nodiscard]] Outcome<void> act(const ActRequest& request) override {
+    acted = request;
+    if (request.action == "new-identity") return {};
+    return fail("no action '" + request.action + "'");
+  }
   void request_stop() override { stop_requested = true; }
 
   engine::Status status_value;
   std::vector<engine::FlowInfo> flows_value;
   std::vector<engine::MetricGroup> metrics_value;
   std::string dump_value;
+  ActRequest acted;
   std::atomic<bool> stop_requested{false};
 };
 
@@ -86,6 +92,22 @@ inline engine::Status sample_status() {
   peer.up = true;
   peer.opened = 4;
   status.peers = {peer};
+  engine::ProxyStatus proxy;
+  proxy.name = "tor";
+  proxy.proxy.kind = "tor";
+  proxy.proxy.address = *wire::SocketAddress::parse("127.0.0.1:9050");
+  proxy.proxy.up = true;
+  proxy.proxy.streams = 3;
+  proxy.opened = 9;
+  proxy.proxy.tor = {.reachable = true,
+                     .error = {},
+                     .version = "0.4.8",
+                     .bootstrap = 100,
+                     .bootstrap_summary = "Done",
+                     .circuit_established = true,
+                     .circuits_built = 5,
+                     .circuits_building = 1};
+  status.proxies = {proxy};
   status.workers = {{.number = 0, .buffer_bytes = 4096}};
   return status;
 }

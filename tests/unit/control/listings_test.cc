@@ -38,6 +38,12 @@ TEST(Listings, StatusTellsInterfacesLinksAndPeers) {
   EXPECT_EQ(listing["interfaces"][0]["drops"], 3);
   EXPECT_EQ(listing["links"][0]["services"], json::array({"gateway"}));
   EXPECT_EQ(listing["peers"][0]["up"], true);
+  const auto& proxy = listing["proxies"][0];
+  EXPECT_EQ(proxy["address"], "127.0.0.1:9050");
+  EXPECT_EQ(proxy["up"], true);
+  EXPECT_EQ(proxy["streams"], 3);
+  EXPECT_EQ(proxy["tor"]["bootstrap"], 100);
+  EXPECT_EQ(proxy["tor"]["circuits_built"], 5);
 }
 
 TEST(Listings, StatsNameEveryDropReason) {
@@ -47,6 +53,14 @@ TEST(Listings, StatsNameEveryDropReason) {
   EXPECT_EQ(listing["interfaces"][0]["drops"]["malformed-ip"], 3);
   EXPECT_EQ(listing["links"][0]["services"][0]["drops"]["memory-bound"], 2);
   EXPECT_EQ(listing["services"][0]["metrics"]["opened_total"], 7);
+}
+
+TEST(Prometheus, AProxyTellsWhetherItIsUpAndHowFarItsTorHasCome) {
+  const auto text = prometheus_text(sample_status(), {});
+  EXPECT_THAT(text, HasSubstr("vtl_proxy_up{proxy=\"tor\"} 1\n"));
+  EXPECT_THAT(text, HasSubstr("vtl_proxy_streams_opened_total{proxy=\"tor\"} 9\n"));
+  EXPECT_THAT(text, HasSubstr("vtl_proxy_tor_bootstrap_ratio{proxy=\"tor\"} 1\n"));
+  EXPECT_THAT(text, HasSubstr("vtl_proxy_tor_circuits{proxy=\"tor\"} 5\n"));
 }
 
 TEST(Prometheus, AFamilyHasHelpAndTypeOnceAndEscapesItsLabels) {

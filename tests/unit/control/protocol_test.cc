@@ -26,6 +26,20 @@ TEST(Protocol, ARequestReadsBackAsItWasWritten) {
   EXPECT_EQ(parsed->dump.filter, "tcp");
 }
 
+TEST(Protocol, AnActionSurvivesTheWire) {
+  Request request{.command = Request::Command::kAct};
+  request.act = {.link = "vm1", .service = "anonymizer", .action = "new-identity"};
+  std::string line = format_request(request);
+  ASSERT_EQ(line.back(), '\n');
+  line.pop_back();
+  const auto parsed = parse_request(line);
+  ASSERT_TRUE(parsed) << parsed.error().message;
+  EXPECT_EQ(parsed->command, Request::Command::kAct);
+  EXPECT_EQ(parsed->act.link, "vm1");
+  EXPECT_EQ(parsed->act.service, "anonymizer");
+  EXPECT_EQ(parsed->act.action, "new-identity");
+}
+
 TEST(Protocol, WhatIsNoRequestIsRefusedWithTheReason) {
   EXPECT_EQ(error_of(""), "the request is not one flat JSON object");
   EXPECT_EQ(error_of("[]"), "the request is not one flat JSON object");
@@ -33,7 +47,11 @@ TEST(Protocol, WhatIsNoRequestIsRefusedWithTheReason) {
   EXPECT_EQ(error_of("{}"), "the request has no \"command\"");
   EXPECT_EQ(error_of(R"({"command":7})"), "the request has no \"command\"");
   EXPECT_EQ(error_of(R"({"command":"reboot"})"),
-            "no command 'reboot'; there are: status flows stats dump stop");
+            "no command 'reboot'; there are: status flows stats dump act stop");
+  EXPECT_EQ(error_of(R"({"command":"act","link":"a","action":"b"})"),
+            "act needs \"service\", a word");
+  EXPECT_EQ(error_of(R"({"command":"act","link":"a","service":"b","action":7})"),
+            "act needs \"action\", a word");
   EXPECT_EQ(error_of(R"({"command":"dump"})"), "dump needs \"link\", the name of a link");
   EXPECT_EQ(error_of(R"({"command":"dump","link":"a","boundary":-1})"),
             "\"boundary\" must be a whole number from 0 (the guest) up");

@@ -86,6 +86,19 @@ TEST_F(ControlServer, AnswersEveryListing) {
   EXPECT_EQ(json::parse(*stats)["interfaces"][0]["drops"]["malformed-ip"], 3);
 }
 
+TEST_F(ControlServer, AnActionReachesTheServiceAndItsRefusalTheClient) {
+  start();
+  Request request{.command = Request::Command::kAct};
+  request.act = {.link = "vm1", .service = "anonymizer", .action = "new-identity"};
+  EXPECT_TRUE(ask(path_, request));
+  EXPECT_EQ(source_.acted.link, "vm1");
+  EXPECT_EQ(source_.acted.service, "anonymizer");
+  request.act.action = "dance";
+  const auto refused = ask(path_, request);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().message, "no action 'dance'");
+}
+
 TEST_F(ControlServer, ALongListingArrivesWhole) {
   source_.flows_value.assign(kMaxListedFlows, sample_flow());
   start();

@@ -37,7 +37,8 @@ class HubTest : public testing::Test {
                                                      .network = &place,
                                                      .guest_interface = &ports_[i]->interface(),
                                                      .network_interface = &uplink_->interface(),
-                                                     .find_peer = {}});
+                                                     .find_peer = {},
+                                                     .find_proxy = {}});
       auto service = std::make_unique<TestService>();
       services_[i] = service.get();
       links_[i]->add_service(std::move(service));

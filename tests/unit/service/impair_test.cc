@@ -61,6 +61,7 @@ class Context final : public engine::ServiceContext {
   std::size_t mtu(Direction) const noexcept override { return 1500; }
   wire::MacAddress interface_mac(Direction) const noexcept override { return {}; }
   transport::Transport* peer(std::string_view) noexcept override { return nullptr; }
+  transport::Proxy* proxy(std::string_view) noexcept override { return nullptr; }
 
   PacketPool packets;
   VirtualReactor virtual_reactor;
