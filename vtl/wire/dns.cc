@@ -12,7 +12,8 @@ constexpr std::uint8_t kPointer = 0xc0;   // RFC 1035 section 4.1.4
 constexpr std::size_t kQuestionTail = 4;  // type and class
 constexpr std::size_t kRecordTail = 10;   // type, class, TTL, length
 constexpr std::size_t kNameOfQuestion = 0xc000 | DnsMessageView::kHeaderSize;
-constexpr std::size_t kQuestionCount = 4, kAnswerCount = 6, kAdditionalCount = 10;
+constexpr std::size_t kQuestionCount = 4, kAnswerCount = 6, kAuthorityCount = 8,
+                      kAdditionalCount = 10;
 
 constexpr std::uint16_t kResponse = 0x8000, kAuthoritative = 0x0400, kTruncated = 0x0200,
                         kRecursionDesired = 0x0100, kRecursionAvailable = 0x0080,
@@ -385,6 +386,17 @@ bool DnsWriter::address(const DnsName& name, std::uint32_t ttl_seconds,
 bool DnsWriter::target(const DnsName& name, DnsType type, std::uint32_t ttl_seconds,
                        const DnsName& target) noexcept {
   return record(name, type, kDnsInternet, ttl_seconds, target.octets(), kAnswerCount);
+}
+
+bool DnsWriter::negative(const DnsName& zone, std::uint32_t ttl_seconds) noexcept {
+  // Two names of which both are the root, serial, refresh, retry, expire, minimum.
+  constexpr std::size_t kSerial = 2, kMinimum = kSerial + 4 * sizeof(std::uint32_t);
+  std::array<std::uint8_t, kMinimum + sizeof(std::uint32_t)> data{};
+  for (std::size_t at = kSerial; at < kMinimum; at += sizeof(std::uint32_t)) {
+    store_be32(data, at, 1);
+  }
+  store_be32(data, kMinimum, ttl_seconds);
+  return record(zone, DnsType::kSoa, kDnsInternet, ttl_seconds, data, kAuthorityCount);
 }
 
 bool DnsWriter::edns(const DnsEdns& edns, DnsCode code) noexcept {

@@ -198,6 +198,9 @@ class DnsWriter {
   /// A PTR or CNAME record.
   [[nodiscard]] bool target(const DnsName& name, DnsType type, std::uint32_t ttl_seconds,
                             const DnsName& target) noexcept;
+  /// The SOA record that a negative answer carries so that it can be kept (RFC 2308 section 3),
+  /// with nothing in it but how long: of `zone`, in the authority section, behind all answers.
+  [[nodiscard]] bool negative(const DnsName& zone, std::uint32_t ttl_seconds) noexcept;
   /// The OPT record; the last one. `code`: its upper bits go here.
   [[nodiscard]] bool edns(const DnsEdns& edns, DnsCode code) noexcept;
   void set_truncated() noexcept;

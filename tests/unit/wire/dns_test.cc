@@ -175,6 +175,26 @@ TEST(DnsWriter, AnswersAQuery) {
   EXPECT_EQ(writer.message().size(), 72U);
 }
 
+TEST(DnsWriter, NegativeAnswerSaysHowLongItMayBeKept) {
+  std::vector<std::uint8_t> buffer(512, 0xaa);
+  DnsWriter writer(buffer, {.response = true, .code = 3});
+  ASSERT_TRUE(writer.question({name("www.example.org"), 1, kDnsInternet}));
+  ASSERT_TRUE(writer.negative(name("example.org"), 300));
+  const auto view = DnsMessageView::parse(writer.message());
+  ASSERT_TRUE(view);
+  auto it = view->records();
+  const auto soa = it.next();
+  ASSERT_TRUE(soa);
+  EXPECT_FALSE(it.next());
+  EXPECT_EQ(soa->section(), DnsSection::kAuthority);
+  EXPECT_EQ(soa->type(), 6);
+  EXPECT_EQ(soa->name(), name("example.org"));
+  EXPECT_EQ(soa->ttl_seconds(), 300U);
+  ASSERT_EQ(soa->data().size(), 22U);
+  EXPECT_EQ(load_be16(soa->data(), 0), 0);      // two names: the root
+  EXPECT_EQ(load_be32(soa->data(), 18), 300U);  // RFC 2308 section 4: the lesser of the two counts
+}
+
 TEST(DnsWriter, WhatFindsNoRoomIsLeftOut) {
   std::array<std::uint8_t, 512> buffer{};
   DnsWriter writer(MutableBytes(buffer).first(50), {.response = true});

@@ -1,0 +1,56 @@
+#!/usr/bin/python3
+"""Writes the seeds of the service room's fuzz targets, built by scapy, into tests/fuzz/corpus/.
+
+They are in the tree; run this only to add to them. usage: make_service_seeds.py
+"""
+import pathlib
+
+from scapy.all import DNS, DNSQR, DNSRROPT
+
+CORPUS = pathlib.Path(__file__).parent / "corpus"
+
+
+def query(name, kind="A", **fields):
+    return DNS(id=7, rd=1, qd=DNSQR(qname=name, qtype=kind), **fields)
+
+
+# What the first octet says: see service/dns_fuzz.cc.
+RESOLVE, IPV6, DENIED, ONE_NAME = 1, 2, 4, 8
+DNSES = {
+    "a": (0, query("www.example.com")),
+    "a_denied": (DENIED, query("www.example.org")),
+    "a_no_room": (0x80, query("www.example.com", ar=DNSRROPT(rclass=4096))),
+    "a_spent": (ONE_NAME, query("www.example.com")),
+    "a_resolve": (RESOLVE, query("www.example.com")),
+    "aaaa": (IPV6, query("www.example.com", "AAAA")),
+    "aaaa_resolve": (RESOLVE | IPV6, query("www.example.com", "AAAA", ar=DNSRROPT(rclass=1232))),
+    "any": (0, query("www.example.com", "ALL")),
+    "bad_version": (0, query("www.example.com", ar=DNSRROPT(version=1))),
+    "chaos": (0, DNS(qd=DNSQR(qname="version.bind", qtype="TXT", qclass="CH"))),
+    "https": (0, query("www.example.com", "HTTPS")),
+    "localhost": (IPV6, query("a.localhost", "AAAA")),
+    "nat64": (0, query("ipv4only.arpa")),
+    "number": (0, query("127.0.0.1")),
+    "onion": (RESOLVE, query("abc.onion")),
+    "ptr": (0, query("1.0.18.198.in-addr.arpa", "PTR")),
+    "ptr6": (IPV6, query("1." + "0." * 23 + "1.0.0.0.a.5.d.f.ip6.arpa", "PTR")),
+    "ptr_resolve": (RESOLVE, query("1.1.1.1.in-addr.arpa", "PTR")),
+    "response": (0, query("www.example.com", qr=1)),
+    "transfer": (0, query("example.com", "AXFR")),
+    "update": (0, query("example.com", opcode=5)),
+}
+
+
+def write(target, name, data):
+    folder = CORPUS / target
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_bytes(data)
+
+
+def main():
+    for name, (flags, message) in DNSES.items():
+        write("service_dns", name, bytes([flags]) + bytes(message))
+
+
+if __name__ == "__main__":
+    main()
