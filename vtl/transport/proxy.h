@@ -7,7 +7,8 @@
 // an empty one asks for nothing.
 //
 // Thread rule: as transport.h; one instance per worker. Invariants: nothing is called back inside
-// open() or look_up(); after a look-up's answer, or its destruction, nothing more is called.
+// open() or look_up(); after a look-up's answer, or its destruction, nothing more is called;
+// streams and look-ups are destroyed before their proxy.
 // Bounds: streams and look-ups at one time, time from open() to its answer (the implementation's
 // options); at the bound a stream is refused with kLimit.
 #pragma once
@@ -51,7 +52,7 @@ struct ProxyStatus {
   std::string kind;
   wire::SocketAddress address;
   bool up = false;    ///< the last attempt to reach it did not fail
-  std::string error;  ///< of the last attempt that failed, while it is down
+  std::string error;  ///< of the last attempt that failed, until one succeeds
   std::uint64_t streams = 0;
   std::optional<TorStatus> tor;
 };

@@ -14,6 +14,7 @@ constexpr std::size_t kShortAnswer = 2;  // to the method, and to the credential
 // length.
 constexpr std::size_t kReplyHead = 5;
 constexpr std::size_t kPortSize = 2;
+constexpr std::size_t kLeastReply = kReplyHead + kPortSize;  // of a success: with an empty name
 
 void append(std::vector<std::uint8_t>& out, std::string_view text) {
   assert(!text.empty() && text.size() <= SocksRequest::kMaxField);
@@ -113,6 +114,13 @@ StreamError to_stream_error(SocksFailure failure) noexcept {
   return StreamError::kPeerDown;
 }
 
+bool can_be_asked_for(const std::variant<wire::IpAddress, std::string>& host) noexcept {
+  const auto* address = std::get_if<wire::IpAddress>(&host);
+  if (address != nullptr) return address->version() != 0;
+  const std::size_t size = std::get<std::string>(host).size();
+  return size > 0 && size <= SocksRequest::kMaxField;
+}
+
 SocksHandshake::SocksHandshake(const SocksRequest& request, bool pipelined)
     : pipelined_(pipelined), credentials_(request.credentials.has_value()) {
   out_ = {kVersion, 1, credentials_ ? kUserPassword : kNoAuthentication};
@@ -162,6 +170,19 @@ std::size_t SocksHandshake::wanted() const noexcept {
     default:  // a name; another kind was refused by take_answer()
       return kReplyHead + answer_[kReplyHead - 1] + kPortSize;
   }
+}
+
+std::size_t SocksHandshake::missing() const noexcept {
+  if (state_ != State::kUnderWay) return 0;
+  switch (awaits_) {
+    case Awaits::kMethod:
+      return kShortAnswer - answer_.size() + (credentials_ ? kShortAnswer : 0) + kLeastReply;
+    case Awaits::kCredentials:
+      return kShortAnswer - answer_.size() + kLeastReply;
+    case Awaits::kReply:
+      break;
+  }
+  return std::max(wanted(), kLeastReply) - answer_.size();
 }
 
 std::size_t SocksHandshake::receive(Bytes bytes) {

@@ -78,6 +78,10 @@ enum class SocksFailure : std::uint8_t {
 /// What a program that speaks TCP would have met.
 [[nodiscard]] StreamError to_stream_error(SocksFailure failure) noexcept;
 
+/// Whether a request can be made for it: a name's length, an address of either version.
+[[nodiscard]] bool can_be_asked_for(
+    const std::variant<wire::IpAddress, std::string>& host) noexcept;
+
 class SocksHandshake {
  public:
   enum class State : std::uint8_t { kUnderWay, kDone, kFailed };
@@ -91,6 +95,13 @@ class SocksHandshake {
   void sent(std::size_t n) noexcept;
   /// Octets from the proxy; returns how many it took. What is left is the stream's, once kDone.
   [[nodiscard]] std::size_t receive(Bytes bytes);
+  /// How many octets may be read from the proxy without touching the stream's: so many at least are
+  /// still missing of its answers, if it grants the request. 0 unless kUnderWay.
+  [[nodiscard]] std::size_t missing() const noexcept;
+  /// The proxy has taken the method and the credentials: what is awaited is its reply.
+  [[nodiscard]] bool negotiated() const noexcept { return awaits_ == Awaits::kReply; }
+  /// The request was sent too; nothing remains to be sent.
+  [[nodiscard]] bool all_sent() const noexcept { return sent_ == out_.size(); }
 
   [[nodiscard]] State state() const noexcept { return state_; }
   /// Only when kFailed.

@@ -169,5 +169,37 @@ TEST(SocksHandshake, SentInPieces) {
   EXPECT_EQ(all.size(), 3U + 1 + 256 + 256 + 4 + 256 + 2);
 }
 
+// So much may be read at once: with the shortest reply there is not an octet more.
+TEST(SocksHandshake, MissingIsWhatIsSurelyAnswer) {
+  SocksHandshake handshake(request("host", kUser), false);
+  EXPECT_FALSE(handshake.negotiated());
+  EXPECT_EQ(handshake.missing(), 2U + 2U + 7U);
+  (void)handshake.receive(Octets{5});
+  EXPECT_EQ(handshake.missing(), 1U + 2U + 7U);
+  (void)handshake.receive(Octets{2});
+  EXPECT_EQ(handshake.missing(), 2U + 7U);
+  EXPECT_FALSE(handshake.negotiated());
+  EXPECT_FALSE(handshake.all_sent());
+  (void)handshake.receive(Octets{1, 0});
+  EXPECT_TRUE(handshake.negotiated());
+  EXPECT_EQ(handshake.missing(), 7U);
+  (void)handshake.receive(Octets{5, 0, 0, 1, 192});
+  EXPECT_EQ(handshake.missing(), 5U);
+  (void)send(handshake);
+  EXPECT_TRUE(handshake.all_sent());
+  (void)handshake.receive(Octets{0, 2, 7, 0, 80});
+  EXPECT_EQ(handshake.state(), State::kDone);
+  EXPECT_EQ(handshake.missing(), 0U);
+}
+
+TEST(SocksHandshake, WhatCanBeAskedFor) {
+  EXPECT_TRUE(can_be_asked_for("a"));
+  EXPECT_TRUE(can_be_asked_for(std::string(255, 'a')));
+  EXPECT_FALSE(can_be_asked_for(std::string(256, 'a')));
+  EXPECT_FALSE(can_be_asked_for(""));
+  EXPECT_TRUE(can_be_asked_for(wire::IpAddress(wire::Ipv4Address(1, 2, 3, 4))));
+  EXPECT_FALSE(can_be_asked_for(wire::IpAddress()));
+}
+
 }  // namespace
 }  // namespace vtl::transport

@@ -1,0 +1,149 @@
+#include "vtl/transport/socks_proxy.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "vtl/transport/socks_connection.h"
+#include "vtl/transport/socks_state.h"
+#include "vtl/transport/socks_stream.h"
+
+namespace vtl::transport {
+namespace {
+
+/// A connection that ends when the proxy has taken the credentials, or has not.
+class Probe final : public SocksConnection {
+ public:
+  Probe(SocksState& state, std::function<void()> on_failed)
+      : SocksConnection(state), on_failed_(std::move(on_failed)) {}
+
+  void start(bool credentials) {
+    SocksRequest request{SocksCommand::kConnect, "probe.invalid", wire::Port(1), {}};
+    if (credentials) request.credentials = state().credentials_for("probe");
+    dial(request, false, false);  // not all at once: the request is never sent
+  }
+
+ private:
+  void on_answer(const SocksHandshake&) override {}
+  void on_ready(Readiness, const bool&) override {}
+  void on_timer(const bool&) override {}
+  void on_failure(Failure, StreamError) override {
+    const auto tell = std::move(on_failed_);  // it ends this object
+    tell();
+  }
+
+  std::function<void()> on_failed_;
+};
+
+class SocksLookUp final : public LookUp, private SocksConnection {
+ public:
+  SocksLookUp(SocksState& state, LookUpAnswer answer)
+      : SocksConnection(state), answer_(std::move(answer)) {}
+
+  void start(const Host& host, std::string_view isolation) {
+    const auto* name = std::get_if<std::string>(&host);
+    if (!state().options().tor || !can_be_asked_for(host))
+      return fail_soon(Failure::kRefused, StreamError::kRefused);
+    dial({name != nullptr ? SocksCommand::kResolve : SocksCommand::kResolveAddress, host,
+          wire::Port(0), state().credentials_for(isolation)},
+         true, state().options().sends_all_at_once());
+    of_name_ = name != nullptr;
+  }
+
+ private:
+  void on_answer(const SocksHandshake& handshake) override {
+    const Host& host = handshake.host();
+    // A name has an address, and an address a name.
+    const bool fits =
+        std::holds_alternative<wire::IpAddress>(host) == of_name_ && can_be_asked_for(host);
+    if (!fits) state().counters().protocol_errors.add();
+    finish(fits ? Result<Host, StreamError>(host) : std::unexpected(StreamError::kProtocol));
+  }
+  void on_failure(Failure failure, StreamError reason) override {
+    if (failure == Failure::kLimited) state().counters().limited.add();
+    if (failure == Failure::kSilent) state().counters().timed_out.add();
+    finish(std::unexpected(reason));
+  }
+  void on_ready(Readiness, const bool&) override {}
+  void on_timer(const bool&) override {}
+
+  void finish(Result<Host, StreamError> answer) {
+    close(true);
+    const auto tell = std::move(answer_);
+    tell(std::move(answer));
+  }
+
+  bool of_name_ = false;
+  LookUpAnswer answer_;
+};
+
+class SocksProxy final : public Proxy, public SocksState {
+ public:
+  SocksProxy(const SocksOptions& options, Reactor& reactor)
+      : SocksState(options, reactor),
+        backoff_(options.probe_min),
+        next_probe_([this] { probe(); }) {}
+
+  std::string_view kind() const noexcept override { return options().tor ? "tor" : "socks5"; }
+
+  std::unique_ptr<Stream> open(const Destination& destination, std::string_view isolation,
+                               StreamHandler& handler) override {
+    auto stream = std::make_unique<SocksStream>(*this, handler);
+    stream->open(destination, isolation);
+    return stream;
+  }
+
+  bool looks_up() const noexcept override { return options().tor; }
+  std::unique_ptr<LookUp> look_up(const Host& host, std::string_view isolation,
+                                  LookUpAnswer answer) override {
+    SocksState::counters().look_ups.add();
+    auto look_up = std::make_unique<SocksLookUp>(*this, std::move(answer));
+    look_up->start(host, isolation);
+    return look_up;
+  }
+
+  bool up() const noexcept override { return SocksState::up(); }
+  const ProxyCounters& counters() const noexcept override { return SocksState::counters(); }
+  ProxyStatus status() const override {
+    ProxyStatus status;
+    status.kind = kind();
+    status.address = options().address;
+    status.up = up();
+    status.error = error();
+    status.streams = in_use();
+    return status;
+  }
+
+ private:
+  void on_change() override {
+    probe_.reset();
+    backoff_ = options().probe_min;
+    if (up())
+      next_probe_.cancel();
+    else
+      probe_soon();
+  }
+
+  void probe_soon() { reactor().timers().arm(next_probe_, reactor().now() + backoff_); }
+
+  void probe() {
+    probe_ = std::make_unique<Probe>(*this, [this] {
+      probe_.reset();
+      backoff_ = std::min(2 * backoff_, options().probe_max);
+      probe_soon();
+    });
+    probe_->start(failed_with_credentials());
+  }
+
+  Duration backoff_;
+  Timer next_probe_;
+  std::unique_ptr<Probe> probe_;
+};
+
+}  // namespace
+
+Outcome<std::unique_ptr<Proxy>> make_socks(const SocksOptions& options, Reactor& reactor) {
+  if (auto ok = check(options); !ok) return std::unexpected(ok.error());
+  return std::make_unique<SocksProxy>(options, reactor);
+}
+
+}  // namespace vtl::transport

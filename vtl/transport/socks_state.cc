@@ -1,0 +1,69 @@
+#include "vtl/transport/socks_state.h"
+
+#include <cassert>
+#include <utility>
+
+#include "vtl/base/log.h"
+
+namespace vtl::transport {
+namespace {
+
+// What may stand in a user's name is told nowhere; letters and digits may everywhere.
+std::string hexadecimal(std::string_view octets) {
+  constexpr std::string_view kDigits = "0123456789abcdef";
+  std::string out;
+  out.reserve(2 * octets.size());
+  for (const char c : octets) {
+    out += kDigits[static_cast<std::uint8_t>(c) >> 4];
+    out += kDigits[static_cast<std::uint8_t>(c) & 15];
+  }
+  return out;
+}
+
+}  // namespace
+
+SocksState::~SocksState() {
+  assert(in_use_ == 0 && "streams and look-ups are destroyed before their proxy");
+}
+
+bool SocksState::enter() noexcept {
+  if (in_use_ >= options_.max_streams) return false;
+  ++in_use_;
+  return true;
+}
+
+std::optional<SocksCredentials> SocksState::credentials_for(std::string_view isolation) const {
+  if (options_.credentials) return options_.credentials;
+  if (isolation.empty()) return std::nullopt;
+  // Two different values give two different pairs: Tor looks at both (IsolateSOCKSAuth). Of 128
+  // octets each field has 64.
+  constexpr std::size_t kInUser = Proxy::kMaxIsolation / 2;
+  const std::string_view in_password =
+      isolation.substr(std::min(isolation.size(), kInUser), kInUser);
+  return SocksCredentials{hexadecimal(isolation.substr(0, kInUser)),
+                          in_password.empty() ? "-" : hexadecimal(in_password)};
+}
+
+void SocksState::reached() {
+  if (up_ && error_.empty()) return;
+  error_.clear();
+  if (std::exchange(up_, true)) return;
+  log::info("proxy {}: up", options_.name);
+  on_change();
+}
+
+void SocksState::unreachable(std::string why, bool credentials) {
+  counters_.connect_failures.add();
+  failed_with_credentials_ = credentials;
+  error_ = std::move(why);
+  if (!std::exchange(up_, false)) return;
+  log::warn("proxy {}: down: {}; tried again until it answers", options_.name, error_);
+  on_change();
+}
+
+void SocksState::lacking(std::string why) {
+  if (error_.empty()) log::warn("proxy {}: {}", options_.name, why);
+  error_ = std::move(why);
+}
+
+}  // namespace vtl::transport
