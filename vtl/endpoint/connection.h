@@ -204,6 +204,8 @@ class Connection {
   void measure_rtt(const Segment& segment, const AckNews& news, Time now) noexcept;
   void process_text(const Segment& segment, Time now);
   std::size_t process_payload(const Segment& segment, Time now);
+  [[nodiscard]] std::size_t read_at_once(const Segment& segment, std::size_t offset,
+                                         Bytes text) const;
   void receive_fin(Time now);
   void schedule_ack(const Segment& segment, Time now) noexcept;
   void challenge(Time now) noexcept;

@@ -137,6 +137,10 @@ class ConfigCache {
   std::size_t oldest_ = 0;
 };
 
+/// Reads at once: takes up to bytes.size() octets and returns how many; fewer, and the rest waits
+/// to be read. It calls nothing of the endpoint.
+using Reader = FunctionRef<std::size_t(Bytes bytes)>;
+
 /// A received segment. The IP layer's ECN field comes along; `segments` tells how many wire
 /// segments a super-frame stands for (for delayed ACKs and counting).
 struct Segment {
@@ -144,6 +148,8 @@ struct Segment {
   Bytes payload;
   std::uint16_t segments = 1;
   bool ce = false;  ///< IP ECN field was CE
+  /// Shown the text where it is the next to be read, before it is stored; null: nobody is.
+  const Reader* reader = nullptr;
 };
 
 /// A segment to be sent. The payload lies in the send buffer as up to `pieces` consecutive spans

@@ -300,8 +300,14 @@ std::size_t Connection::process_payload(const Segment& segment, Time now) {
   follow_reader(now);
   const auto offset = static_cast<std::size_t>(begin - rcv_nxt_);
   const bool had_gaps = received_.has_gaps();
-  const std::size_t grown = received_.insert(offset, text);
+  const std::size_t read = read_at_once(segment, offset, text);
+  const std::size_t grown =
+      read + (read < text.size() ? received_.insert(offset, text.subspan(read)) : 0);
   rcv_nxt_ += static_cast<std::uint32_t>(grown);
+  if (read > 0) {
+    read_now_ += static_cast<std::uint32_t>(read);
+    announce_window();
+  }
   stats_.bytes_in += grown;
   stats_.pieces_forgotten = received_.forgotten();
   if (offset == 0 && grown < text.size() && config().pool != nullptr) {
@@ -321,6 +327,11 @@ std::size_t Connection::process_payload(const Segment& segment, Time now) {
     schedule_ack(segment, now);
   }
   return grown;
+}
+
+std::size_t Connection::read_at_once(const Segment& segment, std::size_t offset, Bytes text) const {
+  const bool next = offset == 0 && received_.readable() == 0 && !received_.has_gaps();
+  return segment.reader != nullptr && next ? std::min((*segment.reader)(text), text.size()) : 0;
 }
 
 // RFC 9293 section 3.8.6.3 and RFC 5681 section 4.2: at once for the second full segment, and at
