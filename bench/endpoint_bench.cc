@@ -11,6 +11,7 @@
 #include <sstream>
 
 #include "bench/connections.h"
+#include "bench/crowd.h"
 #include "bench/traffic.h"
 #include "bench/vtl_host.h"
 #include "lab/lab.h"
@@ -115,12 +116,7 @@ Outcome<void> build(Scene& scene, const Case& which) {
                            {.ipv6 = slot == &scene.middle ? lab::Ipv6::kNoNoise : lab::Ipv6::kOn});
     if (!host) return std::unexpected(host.error());
     *slot = *host;
-    // More connections than the usual ports; queues that take many at once.
-    for (const auto& [key, value] : {std::pair{"net.ipv4.ip_local_port_range", "10000 65000"},
-                                     {"net.core.somaxconn", "4096"},
-                                     {"net.ipv4.tcp_max_syn_backlog", "8192"}}) {
-      if (auto done = (*slot)->set_sysctl(key, value); !done) return done;
-    }
+    if (auto done = prepare_for_many(**slot); !done) return done;
   }
   if (auto done = scene.lab.connect({*scene.client, "eth0"}, {*scene.middle, "guest0"}); !done)
     return done;
@@ -157,18 +153,6 @@ Outcome<Frames> frames_of(Scene& scene, const std::string& device) {
   return fail(fmt::format("cannot read the frames of {}", device));
 }
 
-/// Octets of a process that no other shares, and its part of what is shared.
-Outcome<double> held_by(const lab::Process& process) {
-  std::ifstream rollup(fmt::format("/proc/{}/smaps_rollup", process.pid()));
-  for (std::string line; std::getline(rollup, line);) {
-    if (!line.starts_with("Pss:")) continue;
-    std::istringstream words(line.substr(4));
-    double kib = 0;
-    if (words >> kib) return kib * 1024;
-  }
-  return fail(fmt::format("cannot read the memory of {}", process.name()));
-}
-
 Outcome<double> held_by_programs(Scene& scene) {
   double sum = 0;
   for (const lab::Process& program : scene.programs) {
@@ -191,61 +175,6 @@ Outcome<double> counted_by_split(Scene& scene) {
           metrics.contains("memory_bytes"))
         return metrics["memory_bytes"].get<double>();
   return fail("vtl stats tells no memory_bytes");
-}
-
-/// Octets in the kernel's own objects: sockets are among them.
-Outcome<double> held_by_kernel() {
-  std::ifstream info("/proc/meminfo");
-  for (std::string line; std::getline(info, line);) {
-    if (!line.starts_with("Slab:")) continue;
-    std::istringstream words(line.substr(5));
-    double kib = 0;
-    if (words >> kib) return kib * 1024;
-  }
-  return fail("/proc/meminfo has no line Slab:");
-}
-
-/// One of our own programs; what it serves ends with its input.
-Outcome<lab::Process> start_own(const lab::Host& host, std::vector<std::string> arguments,
-                                const std::string& name) {
-  arguments.insert(arguments.begin(), own_program().string());
-  return host.start({.argv = std::move(arguments), .name = name, .input_from = lab::Input::kPipe});
-}
-
-using Crowd = std::vector<lab::Process>;
-
-/// As many servers as `count` connections need.
-Outcome<Crowd> start_servers(Scene& scene, std::uint32_t count = 1) {
-  Crowd servers;
-  for (std::uint32_t i = 0; i < count; i += kMostOfProgram) {
-    auto server = start_own(*scene.server, {"serve-connections"}, "serve");
-    if (!server) return std::unexpected(server.error());
-    if (auto up = server->wait_for_line("^serving$", 5s); !up) return std::unexpected(up.error());
-    servers.push_back(std::move(*server));
-  }
-  return servers;
-}
-
-/// Opens `count` connections more and holds them until the crowd is dispersed.
-Outcome<void> hold(Scene& scene, Crowd& clients, std::uint32_t count) {
-  const std::size_t there = clients.size();
-  for (std::uint32_t i = 0; i < count; i += kMostOfProgram) {
-    const auto share = std::to_string(std::min(kMostOfProgram, count - i));
-    auto client = start_own(*scene.client, {"hold-connections", scene.target, share}, "hold");
-    if (!client) return std::unexpected(client.error());
-    clients.push_back(std::move(*client));
-  }
-  for (std::size_t i = there; i < clients.size(); ++i)
-    if (auto open = clients[i].wait_for_line("^open ", kBound); !open)
-      return std::unexpected(open.error());
-  return {};
-}
-
-Outcome<void> disperse(Crowd& crowd) {
-  for (lab::Process& each : crowd) each.close_input();
-  for (lab::Process& each : crowd)
-    if (auto ended = each.wait_ok(kBound); !ended) return std::unexpected(ended.error());
-  return {};
 }
 
 class EndpointBench {
@@ -326,20 +255,12 @@ class EndpointBench {
   Outcome<void> measure_rate(World& world) {
     bench_.progress.begin(fmt::format("{}, connections", world.name));
     Scene& scene = *world.scene;
-    auto servers = start_servers(scene);
+    auto servers = start_servers(*scene.server);
     if (!servers) return std::unexpected(servers.error());
-    auto client = scene.client->run({.argv = {own_program().string(), "connection-rate",
-                                              scene.target, std::to_string(options_.seconds)},
-                                     .name = "connection-rate"},
-                                    std::chrono::seconds(options_.seconds) + 30s);
-    if (!client) return std::unexpected(client.error());
-    const auto report = parse_connection_report(client->output());
-    if (!report) return std::unexpected(report.error());
-    if (report->done == 0 || report->failed * 100 > report->done)
-      return fail(fmt::format("{} connections failed, {} did not", report->failed, report->done));
-    const double rate = report->done / report->seconds;
-    add(world, "connections", "1/s", rate);
-    bench_.progress.end(fmt::format("{:.0f} a second", rate));
+    const auto rate = connection_rate(*scene.client, scene.target, options_.seconds);
+    if (!rate) return std::unexpected(rate.error());
+    add(world, "connections", "1/s", *rate);
+    bench_.progress.end(fmt::format("{:.0f} a second", *rate));
     return {};
   }
 
@@ -348,13 +269,13 @@ class EndpointBench {
     const std::uint32_t many = options_.quick ? 10'000 : 100'000;
     bench_.progress.begin(fmt::format("{}, memory of {} idle connections", world.name, count));
     Scene& scene = *world.scene;
-    auto servers = start_servers(scene, world.is("vtl-split") ? many : kFirstOpen + count);
+    auto servers = start_servers(*scene.server, world.is("vtl-split") ? many : kFirstOpen + count);
     if (!servers) return std::unexpected(servers.error());
     Crowd clients;
-    if (auto open = hold(scene, clients, kFirstOpen); !open) return open;
+    if (auto open = hold(*scene.client, scene.target, clients, kFirstOpen); !open) return open;
     const auto before = held_by_programs(scene);
     const auto kernel_before = held_by_kernel();
-    if (auto open = hold(scene, clients, count); !open) return open;
+    if (auto open = hold(*scene.client, scene.target, clients, count); !open) return open;
     const auto after = held_by_programs(scene);
     const auto kernel_after = held_by_kernel();
     for (const auto* held : {&before, &kernel_before, &after, &kernel_after})
@@ -382,7 +303,8 @@ class EndpointBench {
     Scene& scene = *world.scene;
     const auto before = held_by_programs(scene);
     if (!before) return std::unexpected(before.error());
-    if (auto opened = hold(scene, clients, count - open); !opened) return opened;
+    if (auto opened = hold(*scene.client, scene.target, clients, count - open); !opened)
+      return opened;
     const auto probed = watch_probes(scene, clients, count);
     if (!probed) return std::unexpected(probed.error());
     const auto after = held_by_programs(scene);
