@@ -16,27 +16,45 @@ std::uint8_t window_scale_for(std::size_t buffer) {
   return shift;
 }
 
+endpoint::Endpoint::Identity identity(const wire::FlowKey& key) {
+  return {key.source.port, key.destination.port,
+          InitialNumbers::of_process().timestamp_offset(key)};
+}
+
 }  // namespace
 
-endpoint::Config played_config(const PlayedEnd& end, const wire::FlowKey& key) {
+endpoint::Endpoint PlayedEnds::accept_syn(engine::Direction toward, const wire::FlowKey& key,
+                                          const endpoint::Segment& syn, Time now) {
+  endpoint::Config config = this->config(toward, key);
+  config.syn_retries = kSynAckRetries;
+  return endpoint::Endpoint::accept_syn(configs_.share(config), identity(key),
+                                        InitialNumbers::of_process().sequence(key, now), syn,
+                                        /*hold=*/true, now);
+}
+
+endpoint::Endpoint PlayedEnds::connect(engine::Direction toward, const wire::FlowKey& key,
+                                       const wire::TcpOptions& offered, Time now) {
+  endpoint::Config config = this->config(toward, key);
+  config.offer_window_scale = offered.window_scale.has_value();
+  config.offer_timestamps = offered.timestamps.has_value();
+  config.offer_sack = offered.sack_permitted;
+  return endpoint::Endpoint::connect(configs_.share(config), identity(key),
+                                     InitialNumbers::of_process().sequence(key, now), now);
+}
+
+endpoint::Config PlayedEnds::config(engine::Direction toward, const wire::FlowKey& key) const {
   endpoint::Config config;
-  const std::size_t mtu = std::clamp<std::size_t>(end.mtu, kMinMtu, 65535);
+  const std::size_t mtu = std::clamp<std::size_t>(context_.mtu(toward), kMinMtu, 65535);
   config.mss = static_cast<std::uint16_t>(
       mtu - (key.source.address.is_v6() ? kIpv6TcpHeaders : kIpv4TcpHeaders));
   if (key.source.address.is_v6()) config.default_mss = endpoint::kDefaultMssV6;
-  config.window_scale = window_scale_for(end.buffer);
-  config.receive_buffer = end.buffer;
-  config.send_buffer = end.buffer;
-  config.offer_sack = true;
-  config.keep_alive_idle = end.keep_alive;
-  config.time_wait = end.time_wait;
-  config.pool = end.pool;
+  config.window_scale = window_scale_for(options_.buffer);
+  config.receive_buffer = options_.buffer;
+  config.send_buffer = options_.buffer;
+  config.keep_alive_idle = options_.keep_alive;
+  config.time_wait = options_.time_wait;
+  config.pool = &pool_;
   return config;
-}
-
-endpoint::Endpoint::Identity played_identity(const wire::FlowKey& key) {
-  return {key.source.port, key.destination.port,
-          InitialNumbers::of_process().timestamp_offset(key)};
 }
 
 std::uint8_t dscp_of(const Packet& packet) {

@@ -1,7 +1,7 @@
-// What the services that play TCP ends have in common: how such an end is configured, and how long
-// a reset waits for what came before it.
+// What the services that play TCP ends have in common: how such ends are made, and how long a reset
+// waits for what came before it.
 //
-// Thread rule: values and free functions.
+// Thread rule: one thread.
 #pragma once
 
 #include <algorithm>
@@ -9,28 +9,47 @@
 #include <cstdint>
 
 #include "vtl/endpoint/endpoint.h"
+#include "vtl/engine/service.h"
 #include "vtl/packet/packet.h"
 #include "vtl/wire/flow_key.h"
 
 namespace vtl::service {
 
-struct PlayedEnd {
-  std::size_t mtu = 1500;  ///< toward the real end
-  std::size_t buffer = 0;  ///< octets, in each direction
-  Duration keep_alive{};   ///< zero: off
-  Duration time_wait{};
-  ChunkPool* pool = nullptr;
+struct PlayedEndOptions {
+  std::size_t buffer = std::size_t{1} << 20;  ///< octets, in each direction
+  Duration keep_alive = 2h;                   ///< zero: off
+  Duration time_wait = 10s;
 };
 
-/// For the end that sends with `key`.
-/// Few differ: an endpoint::ConfigCache lets the endpoints share them.
-[[nodiscard]] endpoint::Config played_config(const PlayedEnd& end, const wire::FlowKey& key);
-[[nodiscard]] endpoint::Endpoint::Identity played_identity(const wire::FlowKey& key);
+/// Makes the ends that a service plays. `key` is always of the frames that the end sends, `toward`
+/// where they leave. Ends of one kind share their configuration.
+class PlayedEnds {
+ public:
+  /// How often a client is sent the SYN,ACK again: 15 s in all. The far side is established by then
+  /// and waits, so less patience than Config::syn_retries is due; a SYN that comes again is
+  /// answered besides.
+  static constexpr std::uint8_t kSynAckRetries = 3;
 
-/// How often an opener is sent the SYN,ACK again: 15 s in all. Its far side is established by then
-/// and waits, so less patience than Config::syn_retries is due; a SYN that comes again is answered
-/// besides.
-inline constexpr std::uint8_t kSynAckRetries = 3;
+  /// `context` and `pool`, where the ends' buffers come from, live longer than the ends.
+  PlayedEnds(engine::ServiceContext& context, ChunkPool& pool, const PlayedEndOptions& options)
+      : context_(context), pool_(pool), options_(options) {}
+
+  /// The server's end, made from the client's SYN, whose answer it holds.
+  [[nodiscard]] endpoint::Endpoint accept_syn(engine::Direction toward, const wire::FlowKey& key,
+                                              const endpoint::Segment& syn, Time now);
+  /// The client's end. It offers what the client's own SYN `offered`: where the client knows no
+  /// option, the server's frames have none.
+  [[nodiscard]] endpoint::Endpoint connect(engine::Direction toward, const wire::FlowKey& key,
+                                           const wire::TcpOptions& offered, Time now);
+
+ private:
+  [[nodiscard]] endpoint::Config config(engine::Direction toward, const wire::FlowKey& key) const;
+
+  engine::ServiceContext& context_;
+  ChunkPool& pool_;
+  PlayedEndOptions options_;
+  endpoint::ConfigCache configs_;
+};
 
 /// The DSCP (RFC 2474 section 3) of an IP packet.
 [[nodiscard]] std::uint8_t dscp_of(const Packet& packet);

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "vtl/service/icmp_error.h"
+#include "vtl/service/played_table.h"
 
 namespace vtl::service {
 namespace {
@@ -37,9 +38,9 @@ StreamError to_stream_error(EndReason reason) {
 
 }  // namespace
 
-Relay::Relay(RelayOwner& owner, const FramePath& to_guest, endpoint::Endpoint endpoint, bool opener,
+Relay::Relay(Table& table, const FramePath& to_guest, endpoint::Endpoint endpoint, bool opener,
              std::string transform, Time now)
-    : owner_(owner),
+    : table_(table),
       path_(to_guest),
       endpoint_(std::move(endpoint)),
       timer_([this] { pump(); }),
@@ -48,31 +49,27 @@ Relay::Relay(RelayOwner& owner, const FramePath& to_guest, endpoint::Endpoint en
       transform_(std::move(transform)),
       born_(now) {}
 
-Relay::~Relay() {
-  owner_.starved().leave(*this);
-}
-
-std::unique_ptr<Relay> Relay::open(RelayOwner& owner, const FramePath& to_guest,
+std::unique_ptr<Relay> Relay::open(Table& table, const FramePath& to_guest,
                                    endpoint::Endpoint endpoint, Packet syn_frame,
                                    std::string transform, OpenStream open_stream) {
-  std::unique_ptr<Relay> relay(new Relay(owner, to_guest, std::move(endpoint), true,
-                                         std::move(transform), owner.context().reactor().now()));
+  std::unique_ptr<Relay> relay(new Relay(table, to_guest, std::move(endpoint), true,
+                                         std::move(transform), table.context().reactor().now()));
   relay->syn_frame_ = std::move(syn_frame);
   relay->stream_ = open_stream(*relay);
   return relay;
 }
 
-std::unique_ptr<Relay> Relay::connect(RelayOwner& owner, const FramePath& to_guest,
+std::unique_ptr<Relay> Relay::connect(Table& table, const FramePath& to_guest,
                                       endpoint::Endpoint endpoint, std::string transform,
                                       std::unique_ptr<transport::IncomingStream> incoming) {
-  std::unique_ptr<Relay> relay(new Relay(owner, to_guest, std::move(endpoint), false,
-                                         std::move(transform), owner.context().reactor().now()));
+  std::unique_ptr<Relay> relay(new Relay(table, to_guest, std::move(endpoint), false,
+                                         std::move(transform), table.context().reactor().now()));
   relay->incoming_ = std::move(incoming);
   relay->incoming_->on_cancelled([r = relay.get()] {
     r->incoming_.reset();
     r->stream_over_ = true;
-    r->endpoint_.abort(r->owner_.context().reactor().now());
-    r->owner_.schedule(*r);
+    r->endpoint_.abort(r->table_.context().reactor().now());
+    r->table_.schedule(*r);
   });
   return relay;
 }
@@ -84,10 +81,10 @@ bool Relay::may_be_replaced_by(const endpoint::Segment& syn) const noexcept {
 
 void Relay::pump() {
   if (phase_ == Phase::kOver) return;
-  const Time now = owner_.context().reactor().now();
+  const Time now = table_.context().reactor().now();
   if (phase_ == Phase::kConnecting) follow_handshake();
   if (phase_ == Phase::kOpen && endpoint_.state() >= State::kEstablished) {
-    owner_.on_established(*this);
+    table_.established(*this);
   }
   bool more = false;
   if (phase_ == Phase::kOpen && stream_) {
@@ -100,13 +97,13 @@ void Relay::pump() {
   follow_end(now);
   if (phase_ == Phase::kOver) return;
   if (must_yield(now)) {
-    owner_.starved().note_yield();
+    table_.starved().note_yield();
     abort(StreamError::kLimit);
     return;
   }
-  owner_.starved().set(*this, lacks());
-  if (more) owner_.schedule(*this);
-  owner_.context().reactor().timers().arm(timer_, next_time(now));
+  table_.starved().set(*this, lacks());
+  if (more) table_.schedule(*this);
+  table_.context().reactor().timers().arm(timer_, next_time(now));
 }
 
 Time Relay::next_time(Time now) const noexcept {
@@ -125,7 +122,7 @@ Lacks Relay::lacks() const noexcept {
 
 // What stands still in a kind of memory that has nothing left for others.
 bool Relay::must_yield(Time now) noexcept {
-  const ChunkPool& pool = owner_.starved().pool();
+  const ChunkPool& pool = table_.starved().pool();
   const auto [received, to_send] = endpoint_.chunks();
   const bool in = from_guest_.observe(received, bytes_from_guest_, now);
   const bool out = to_guest_.observe(to_send, bytes_to_guest_ - endpoint_.unacknowledged(), now);
@@ -153,7 +150,7 @@ void Relay::follow_handshake() {
   stream_ = incoming->accept(*this);
   if (stream_ == nullptr) {  // the opener gave up in this very turn
     stream_over_ = true;
-    endpoint_.abort(owner_.context().reactor().now());
+    endpoint_.abort(table_.context().reactor().now());
     return;
   }
   stream_ready_ = true;
@@ -202,7 +199,7 @@ bool Relay::stream_to_guest(Time now) {
 }
 
 void Relay::send(Time now) {
-  engine::ServiceContext& context = owner_.context();
+  engine::ServiceContext& context = table_.context();
   refused_ = false;
   endpoint_.dispatch(now, [&](const endpoint::OutSegment& segment) {
     Packet frame = make_tcp_frame(context.pool(), path_, segment);
@@ -230,12 +227,13 @@ void Relay::follow_end(Time now) {
     // What remains is the endpoint's quiet time; the stream's part is over.
     stream_over_ = true;
     stream_.reset();
+    if (!lingering.held) table_.lingers(*this);
   }
 }
 
 void Relay::abort(StreamError reason) {
   if (phase_ == Phase::kOver) return;
-  const Time now = owner_.context().reactor().now();
+  const Time now = table_.context().reactor().now();
   if (stream_ && !stream_over_) stream_->abort(reason);
   if (incoming_) incoming_->refuse(reason);
   stream_over_ = true;
@@ -255,21 +253,21 @@ void Relay::give_up() {
 void Relay::over() {
   timer_.cancel();
   phase_ = Phase::kOver;
-  owner_.on_over(*this);
+  table_.over(*this);
 }
 
 void Relay::on_open() {
   if (phase_ != Phase::kOpening) return;
   phase_ = Phase::kOpen;
   syn_frame_.reset();
-  endpoint_.accept(owner_.context().reactor().now());
+  endpoint_.accept(table_.context().reactor().now());
   stream_ready_ = true;
-  owner_.schedule(*this);
+  table_.schedule(*this);
 }
 
 void Relay::on_refused(StreamError reason) {
   if (phase_ != Phase::kOpening) return;
-  const Time now = owner_.context().reactor().now();
+  const Time now = table_.context().reactor().now();
   stream_over_ = true;
   switch (reason) {
     case StreamError::kTimedOut:
@@ -280,14 +278,14 @@ void Relay::on_refused(StreamError reason) {
       return;
     case StreamError::kHostUnreachable:
     case StreamError::kNetworkUnreachable:
-      send_unreachable(owner_.context(), engine::Direction::kInbound, syn_frame_,
+      send_unreachable(table_.context(), engine::Direction::kInbound, syn_frame_,
                        reason == StreamError::kNetworkUnreachable ? IcmpError::kNetworkUnreachable
                                                                   : IcmpError::kHostUnreachable);
       over();
       return;
     case StreamError::kPeerDown:
     case StreamError::kNotAuthenticated:
-      if (owner_.pass_instead(*this)) {
+      if (table_.owner().pass_instead(*this)) {
         over();
         return;
       }
@@ -296,29 +294,29 @@ void Relay::on_refused(StreamError reason) {
       break;
   }
   endpoint_.refuse(now);
-  owner_.schedule(*this);
+  table_.schedule(*this);
 }
 
 void Relay::on_readable() {
   stream_ready_ = true;
-  owner_.schedule(*this);
+  table_.schedule(*this);
 }
 void Relay::on_writable() {
-  owner_.schedule(*this);
+  table_.schedule(*this);
 }
 
 void Relay::on_reset(StreamError reason) {
   (void)reason;  // Toward the guest every broken stream is a reset.
   if (phase_ == Phase::kOver) return;
   stream_over_ = reset_due_ = true;
-  owner_.schedule(*this);
+  table_.schedule(*this);
 }
 
 engine::FlowInfo Relay::info(Time now) const {
   engine::FlowInfo flow;
-  flow.link = owner_.context().link_name();
-  flow.worker = owner_.context().reactor().worker();
-  flow.key = opener_ ? guest_key() : path_.key;
+  flow.link = table_.context().link_name();
+  flow.worker = table_.context().reactor().worker();
+  flow.key = opener_ ? key() : path_.key;
   flow.state = phase_ == Phase::kOpening ? "opening" : std::string(to_string(endpoint_.state()));
   flow.bytes_out = bytes_from_guest_;
   flow.bytes_in = bytes_to_guest_;

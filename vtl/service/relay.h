@@ -12,14 +12,13 @@
 // other side goes on taking it (ResetPatience), for a kernel too lets its reader have what arrived
 // before a reset, and here more may lie between the two ends than a kernel would hold.
 //
-// One that waits only for memory is on its owner's list (Starved). One that stands still while the
+// One that waits only for memory is on its table's list (Starved). One that stands still while the
 // pool has nothing left for others is reset on both sides (Standstill).
 //
 //        guest side                                                far side
 //   segments <-> Endpoint <-> [receive | send buffers] <-> Stream <-> ...
 //
-// Thread rule: the service's worker. A relay is destroyed by its owner only, outside its own calls:
-// when it is over it says so through RelayOwner::on_over().
+// Thread rule: the service's worker. A relay is an item of a PlayedTable, which destroys it.
 #pragma once
 
 #include <cstdint>
@@ -35,6 +34,7 @@
 #include "vtl/engine/service.h"
 #include "vtl/service/age_list.h"
 #include "vtl/service/played_end.h"
+#include "vtl/service/played_totals.h"
 #include "vtl/service/standstill.h"
 #include "vtl/service/starved.h"
 #include "vtl/service/tcp_frame.h"
@@ -43,19 +43,13 @@
 namespace vtl::service {
 
 class Relay;
+template <class Item>
+class PlayedTable;
 
-/// What a relay needs of its service.
+/// What a relay needs of its service beside the table.
 class RelayOwner {
  public:
   virtual ~RelayOwner() = default;
-  [[nodiscard]] virtual engine::ServiceContext& context() noexcept = 0;
-  /// Calls relay.pump() soon, once however often it was asked.
-  virtual void schedule(Relay& relay) = 0;
-  [[nodiscard]] virtual Starved<Relay>& starved() noexcept = 0;
-  /// The handshake is over: the relay is established.
-  virtual void on_established(Relay& relay) = 0;
-  /// The relay has ended and may be destroyed as soon as the caller has returned.
-  virtual void on_over(Relay& relay) = 0;
   /// The opener's stream could not be made because the far side of the stream itself is down or
   /// does not know us. True: the owner lets the connection go another way, and the relay is over
   /// without a word to the guest; false: the guest is refused.
@@ -67,6 +61,10 @@ class RelayOwner {
 
 class Relay final : public transport::StreamHandler {
  public:
+  using Owner = RelayOwner;
+  using Table = PlayedTable<Relay>;
+  static constexpr bool kFoundByBothDirections = false;
+
   enum class Phase : std::uint8_t {
     kOpening,     ///< opener: SYN held, waiting for the stream
     kConnecting,  ///< acceptor: SYN sent to the server, stream not yet accepted
@@ -80,19 +78,19 @@ class Relay final : public transport::StreamHandler {
   /// The opener's side. `endpoint` holds its answer; `to_guest` is of the frames toward the guest;
   /// `syn_frame` is kept until the answer, for passing it on or quoting it in ICMP (empty: neither
   /// can be). `transform`: what listings call the way, "udt to siteb".
-  static std::unique_ptr<Relay> open(RelayOwner& owner, const FramePath& to_guest,
+  static std::unique_ptr<Relay> open(Table& table, const FramePath& to_guest,
                                      endpoint::Endpoint endpoint, Packet syn_frame,
                                      std::string transform, OpenStream open_stream);
   /// The other side: `endpoint` is about to connect to the server.
-  static std::unique_ptr<Relay> connect(RelayOwner& owner, const FramePath& to_guest,
+  static std::unique_ptr<Relay> connect(Table& table, const FramePath& to_guest,
                                         endpoint::Endpoint endpoint, std::string transform,
                                         std::unique_ptr<transport::IncomingStream> incoming);
-  ~Relay() override;
+  ~Relay() override = default;
   Relay(const Relay&) = delete;
   Relay& operator=(const Relay&) = delete;
 
   /// A segment from the guest, in a frame from `mac`, where answers go if the segment fits the
-  /// connection (Endpoint::fits()); pump() must follow (the owner batches it).
+  /// connection (Endpoint::fits()); pump() must follow (the table batches it).
   void process(const endpoint::Segment& segment, const wire::MacAddress& mac, Time now) {
     if (endpoint_.fits(segment)) path_.destination_mac = mac;
     endpoint_.process(segment, now);
@@ -109,30 +107,29 @@ class Relay final : public transport::StreamHandler {
   /// Ends it without a word to the guest's side, as if its SYN had been lost.
   void give_up();
   /// Resets both sides now.
-  void abort(transport::StreamError reason);
+  void abort(transport::StreamError reason = transport::StreamError::kReset);
+  /// It has lost its place in the table: nothing more will happen, whoever still has it scheduled.
+  void leave() noexcept {
+    timer_.cancel();
+    phase_ = Phase::kOver;
+  }
 
-  /// The flow as the guest's frames carry it: the owner's table key.
-  [[nodiscard]] wire::FlowKey guest_key() const noexcept { return path_.key.reversed(); }
-  [[nodiscard]] Phase phase() const noexcept { return phase_; }
+  /// The flow as the guest's frames carry it.
+  [[nodiscard]] wire::FlowKey key() const noexcept { return path_.key.reversed(); }
+  [[nodiscard]] bool is_over() const noexcept { return phase_ == Phase::kOver; }
   [[nodiscard]] bool is_opener() const noexcept { return opener_; }
   /// `syn` opens a connection. True: the endpoint only waits out TIME-WAIT, so it may take this
   /// one's place.
   [[nodiscard]] bool may_be_replaced_by(const endpoint::Segment& syn) const noexcept;
-  [[nodiscard]] const endpoint::Endpoint& endpoint() const noexcept { return endpoint_; }
   [[nodiscard]] const Packet& syn_frame() const noexcept { return syn_frame_; }
   [[nodiscard]] Packet take_syn_frame() noexcept { return std::move(syn_frame_); }
   [[nodiscard]] engine::FlowInfo info(Time now) const;
+  void count_into(PlayedTotals& totals) const { totals.add(endpoint_); }
 
-  /// True when stopping need not wait for it: only TIME-WAIT is left.
-  [[nodiscard]] bool only_lingers() const noexcept {
-    return phase_ == Phase::kOver ||
-           (stream_over_ && endpoint_.state() == endpoint::State::kTimeWait);
-  }
-
-  bool scheduled = false;     ///< the owner's mark for schedule()
-  AgePlace<Relay> half_open;  ///< the owner's
-  AgePlace<Relay> starving;   ///< Starved's
-  Lacks lacking;              ///< Starved's
+  // The table's.
+  AgePlace<Relay> half_open, lingering, starving;
+  Lacks lacking;
+  bool scheduled = false;
 
   // transport::StreamHandler
   void on_open() override;
@@ -142,7 +139,7 @@ class Relay final : public transport::StreamHandler {
   void on_reset(transport::StreamError reason) override;
 
  private:
-  Relay(RelayOwner& owner, const FramePath& to_guest, endpoint::Endpoint endpoint, bool opener,
+  Relay(Table& table, const FramePath& to_guest, endpoint::Endpoint endpoint, bool opener,
         std::string transform, Time now);
 
   void guest_to_stream(Time now);
@@ -155,7 +152,7 @@ class Relay final : public transport::StreamHandler {
   [[nodiscard]] Lacks lacks() const noexcept;
   [[nodiscard]] bool must_yield(Time now) noexcept;
 
-  RelayOwner& owner_;
+  Table& table_;
   FramePath path_;
   endpoint::Endpoint endpoint_;
   std::unique_ptr<transport::Stream> stream_;

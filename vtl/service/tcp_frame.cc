@@ -95,13 +95,13 @@ Packet keep_syn(Packet packet) {
   return packet.size() <= kSmallFrame ? packet.pool().clone(packet) : with_payload(packet, {});
 }
 
-Result<endpoint::Segment, SegmentError> to_segment(const Packet& packet) noexcept {
+Result<endpoint::Segment, DropReason> to_segment(const Packet& packet) noexcept {
   const Layout& layout = packet.layout();
   const Bytes frame = packet.bytes();
   const auto tcp = wire::TcpView::parse(
       frame.subspan(layout.transport_offset, layout.end - layout.transport_offset));
-  if (!tcp) return std::unexpected(SegmentError::kMalformed);
-  if (!verify_checksums(packet)) return std::unexpected(SegmentError::kBadChecksum);
+  if (!tcp) return std::unexpected(DropReason::kMalformedTransport);
+  if (!verify_checksums(packet)) return std::unexpected(DropReason::kBadChecksum);
   endpoint::Segment segment;
   segment.header = tcp->fields();
   segment.payload = tcp->payload();

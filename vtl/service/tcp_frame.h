@@ -42,11 +42,10 @@ struct FramePath {
 /// would take a large buffer. Empty when the pool is at its bound.
 [[nodiscard]] Packet keep_syn(Packet packet);
 
-enum class SegmentError : std::uint8_t { kMalformed, kBadChecksum };
-
-/// The TCP segment in `packet`, whose layout says TCP, no fragment, no error. The payload lies in
-/// the packet. A finished checksum is verified; a partial or device-verified one is trusted.
-[[nodiscard]] Result<endpoint::Segment, SegmentError> to_segment(const Packet& packet) noexcept;
+/// The TCP segment in `packet`, whose layout says TCP, no fragment, no error; or why the packet is
+/// to be dropped: bad-checksum, malformed-transport. The payload lies in the packet. A finished
+/// checksum is verified; a partial or device-verified one is trusted.
+[[nodiscard]] Result<endpoint::Segment, DropReason> to_segment(const Packet& packet) noexcept;
 
 /// The frame for `segment`, or an empty packet when the pool is at its bound.
 [[nodiscard]] Packet make_tcp_frame(PacketPool& pool, FramePath& path,

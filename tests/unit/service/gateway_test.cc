@@ -8,6 +8,7 @@
 #include <numeric>
 
 #include "tests/support/gateway_world.h"
+#include "vtl/packet/checksum.h"
 
 namespace vtl::test {
 namespace {
@@ -315,6 +316,44 @@ TEST(Gateway, AtTheBoundSynsAreDroppedAndCountedAndLaterOnesTaken) {
     if (e->state() == State::kEstablished) e->abort(world.reactor.now());
   }
   EXPECT_TRUE(world.run_until([&] { return established() == 2; }, 60s));
+}
+
+TEST(Gateway, AtTheBoundOneThatOnlyWaitsOutTimeWaitMakesRoom) {
+  service::GatewayOptions options;
+  options.max_connections = 2;
+  GatewayWorld world(options);
+  serve(world);
+  const auto opens = [&](std::uint16_t port) {
+    auto* const client = world.connect(port, {}).endpoint.get();
+    return world.run_until([=] { return client->state() == State::kEstablished; }, 5s);
+  };
+  ASSERT_TRUE(opens(40000));
+  ASSERT_TRUE(opens(40001));
+  // The server closes first, so it is the gateway's end toward the client that waits.
+  server_side(world, 40000)->endpoint->shutdown(world.reactor.now());
+  ASSERT_TRUE(world.run_until([&] { return client_side(world, 40000)->at_end(); }, 5s));
+  client_side(world, 40000)->shutdown(world.reactor.now());
+  ASSERT_TRUE(world.run_until([&] { return client_side(world, 40000)->finished(); }, 5s));
+  EXPECT_EQ(metric(*world.gateway_a, "connections"), 2);
+  EXPECT_TRUE(opens(40002));
+  EXPECT_EQ(metric(*world.gateway_a, "connections"), 2);
+  EXPECT_EQ(metric(*world.gateway_a, "evicted_total"), 1);
+  EXPECT_EQ(metric(*world.gateway_a, "limit_connections_total"), 0);
+  EXPECT_EQ(client_side(world, 40001)->state(), State::kEstablished);
+}
+
+TEST(Gateway, ASynWithABadChecksumIsDroppedAsThat) {
+  GatewayWorld world;
+  world.connect(40000, {});
+  Batch batch = world.client.dispatch(world.pool, world.reactor.now());
+  ASSERT_EQ(batch.size(), 1U);
+  ASSERT_TRUE(finish_checksum(batch.front()));
+  batch.front().mutable_bytes()[batch.front().layout().transport_offset + 4] ^=
+      1;  // the sequence number
+  world.gateway_a->process(engine::Direction::kOutbound, batch);
+  EXPECT_FALSE(batch.front());
+  EXPECT_EQ(world.context_a().drops.value(DropReason::kBadChecksum), 1U);
+  EXPECT_EQ(metric(*world.gateway_a, "opened_total"), 0);
 }
 
 TEST(Gateway, StopWaitsForLiveConnectionsAndTakesNoNewOnes) {

@@ -2,12 +2,9 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <utility>
 
 #include "vtl/base/log.h"
-#include "vtl/service/initial_numbers.h"
-#include "vtl/service/played_end.h"
 
 namespace vtl::service {
 namespace {
@@ -53,23 +50,25 @@ Gateway::Gateway(GatewayOptions options, Filter filter, std::shared_ptr<Neighbou
       exchange_(std::move(exchange)),
       router_(std::move(router)),
       passed_(kMaxPassed),
-      half_open_(options_.max_half_open),
       alive_(std::make_shared<bool>(true)) {}
 
 Gateway::~Gateway() {
-  if (context_ != nullptr) {
-    for (auto& [key, relay] : relays_) relay->abort(StreamError::kReset);
-  }
+  table_.reset();  // resets them
   if (transport_ != nullptr) router_->leave(*this, *transport_);
   *alive_ = false;
 }
 
 void Gateway::start(engine::ServiceContext& context) {
   context_ = &context;
-  turns_ = std::make_unique<Turns<Relay>>(context.reactor(), [this] { run_turn(); });
-  chunks_ = std::make_unique<ChunkPool>(options_.memory);
-  starved_ = std::make_unique<Starved<Relay>>(context.reactor(), *chunks_,
-                                              [this](Relay& relay) { turns_->schedule(relay); });
+  RelayOwner& owner = *this;
+  table_ = std::make_unique<PlayedTable<Relay>>(
+      context, owner,
+      PlayedOptions{.max_connections = options_.max_connections,
+                    .max_half_open = options_.max_half_open,
+                    .memory = options_.memory,
+                    .ends = {.buffer = options_.buffer,
+                             .keep_alive = options_.keep_alive,
+                             .time_wait = options_.time_wait}});
   guest_side_ = std::make_unique<Neighbours>(context, Direction::kInbound, exchange_.get());
   network_side_ = std::make_unique<Neighbours>(context, Direction::kOutbound, exchange_.get());
   transport_ = context.peer(options_.peer);
@@ -80,29 +79,25 @@ void Gateway::start(engine::ServiceContext& context) {
     return;
   }
   router_->join(*this, *transport_);
-  running_ = true;
 }
 
 void Gateway::process(Direction direction, Batch& batch) {
   if (transport_ == nullptr) return;
-  turns_->hold(true);
-  for (Packet& packet : batch) {
+  table_->process(batch, [&](Packet& packet) {
     if (direction == Direction::kOutbound) {
       process_from_guest(packet);
     } else {
       process_from_network(packet);
     }
-  }
-  turns_->hold(false);
-  run_turn();
+  });
 }
 
 void Gateway::process_from_guest(Packet& packet) {
   const Layout& layout = packet.layout();
   if (layout.transport == TransportKind::kTcp) {
     if (const auto key = flow_key(packet.bytes(), layout); key && has_plain_tag(packet)) {
-      if (const auto it = relays_.find(*key); it != relays_.end()) {
-        take_segment(*it->second, std::move(packet));
+      if (Relay* const relay = table_->find(*key)) {
+        take_segment(*relay, std::move(packet));
         return;
       }
       const auto tcp = wire::TcpView::parse(
@@ -111,8 +106,8 @@ void Gateway::process_from_guest(Packet& packet) {
           !was_passed(*key, tcp->seq()) && filter_.matches(packet.bytes(), layout)) {
         guest_side_->learn_source(packet);
         // What was just learned may have begun this very connection from the other side.
-        if (const auto it = relays_.find(*key); it != relays_.end()) {
-          take_segment(*it->second, std::move(packet));
+        if (Relay* const relay = table_->find(*key)) {
+          take_segment(*relay, std::move(packet));
         } else {
           take_syn(*key, std::move(packet));
         }
@@ -133,7 +128,7 @@ void Gateway::process_from_network(Packet& packet) {
   if (layout.transport == TransportKind::kTcp) {
     // Nobody but this gateway speaks to the guest side for a connection that it plays.
     const auto key = flow_key(packet.bytes(), layout);
-    if (key && has_plain_tag(packet) && relays_.contains(key->reversed())) {
+    if (key && has_plain_tag(packet) && table_->find(key->reversed()) != nullptr) {
       context_->drop(std::move(packet), DropReason::kNotOfConnection);
       return;
     }
@@ -145,25 +140,23 @@ void Gateway::process_from_network(Packet& packet) {
 void Gateway::take_segment(Relay& relay, Packet packet) {
   const auto segment = to_segment(packet);
   if (!segment) {
-    context_->drop(std::move(packet), segment.error() == SegmentError::kBadChecksum
-                                          ? DropReason::kBadChecksum
-                                          : DropReason::kMalformedTransport);
+    context_->drop(std::move(packet), segment.error());
     return;
   }
   if (opens_connection(segment->header.flags) && relay.may_be_replaced_by(*segment) &&
       filter_.matches(packet.bytes(), packet.layout())) {
-    const wire::FlowKey key = relay.guest_key();
-    retire(key);
+    const wire::FlowKey key = relay.key();
+    table_->retire(relay);
     take_syn(key, std::move(packet));
     return;
   }
   relay.process(*segment, wire::MacAddress::load(packet.bytes(), wire::MacAddress::kSize),
                 context_->reactor().now());
-  turns_->schedule(relay);
+  table_->schedule(relay);
 }
 
 void Gateway::take_syn(const wire::FlowKey& key, Packet packet) {
-  if (!running_) {
+  if (!table_->running()) {
     context_->drop(std::move(packet), DropReason::kLinkStopping);
     return;
   }
@@ -173,7 +166,7 @@ void Gateway::take_syn(const wire::FlowKey& key, Packet packet) {
   }
   const auto segment = to_segment(packet);
   if (!segment) {
-    context_->drop(std::move(packet), DropReason::kMalformedTransport);
+    context_->drop(std::move(packet), segment.error());
     return;
   }
   if (!has_room()) {
@@ -193,19 +186,16 @@ void Gateway::take_syn(const wire::FlowKey& key, Packet packet) {
                  .destination_mac = preface.client_mac,
                  .key = key.reversed(),
                  .dscp = preface.dscp};
-  const Time now = context_->reactor().now();
-  endpoint::Config config = endpoint_config(path.key);
-  config.syn_retries = kSynAckRetries;
-  endpoint::Endpoint endpoint = endpoint::Endpoint::accept_syn(
-      configs_.share(config), played_identity(path.key),
-      InitialNumbers::of_process().sequence(path.key, now), *segment, /*hold=*/true, now);
+  endpoint::Endpoint endpoint =
+      table_->ends().accept_syn(Direction::kInbound, path.key, *segment, context_->reactor().now());
   ++counters_.opened;
-  make_half_open_room();
-  insert(Relay::open(*this, path, std::move(endpoint), keep_syn(std::move(packet)),
-                     fmt::format("{} to {}", transport_->kind(), options_.peer),
-                     [&](transport::StreamHandler& handler) {
-                       return transport_->open(Bytes{bytes.data(), preface.size()}, handler);
-                     }));
+  table_->make_half_open_room();
+  table_->insert(Relay::open(*table_, path, std::move(endpoint), keep_syn(std::move(packet)),
+                             fmt::format("{} to {}", transport_->kind(), options_.peer),
+                             [&](transport::StreamHandler& handler) {
+                               return transport_->open(Bytes{bytes.data(), preface.size()},
+                                                       handler);
+                             }));
 }
 
 bool Gateway::knows_server(const Preface& preface) {
@@ -226,7 +216,7 @@ void Gateway::refused_stream(bool bad_preface) noexcept {
 
 void Gateway::take_stream(std::unique_ptr<transport::IncomingStream> incoming,
                           const Preface& preface) {
-  if (!running_) {
+  if (!table_->running()) {
     incoming->refuse(StreamError::kPeerDown);
     return;
   }
@@ -289,12 +279,12 @@ void Gateway::resolve_client(std::shared_ptr<Arrival> arrival) {
 
 void Gateway::connect(const std::shared_ptr<Arrival>& arrival) {
   const Preface& preface = arrival->preface;
-  if (const auto it = relays_.find(preface.key.reversed()); it != relays_.end()) {
+  if (Relay* const old = table_->find(preface.key.reversed())) {
     // The client has opened this connection anew, so the old one is dead on its side.
-    it->second->abort(StreamError::kReset);
-    retire(preface.key.reversed());
+    old->abort();
+    table_->retire(*old);
   }
-  if (!running_) {
+  if (!table_->running()) {
     arrival->refuse(StreamError::kPeerDown);
     return;
   }
@@ -302,88 +292,22 @@ void Gateway::connect(const std::shared_ptr<Arrival>& arrival) {
                  .destination_mac = arrival->server_mac,
                  .key = preface.key,
                  .dscp = preface.dscp};
-  const Time now = context_->reactor().now();
-  endpoint::Config config = endpoint_config(path.key);
-  config.offer_window_scale = preface.options.window_scale.has_value();
-  config.offer_timestamps = preface.options.timestamps.has_value();
-  config.offer_sack = preface.options.sack_permitted;
-  endpoint::Endpoint endpoint =
-      endpoint::Endpoint::connect(configs_.share(config), played_identity(path.key),
-                                  InitialNumbers::of_process().sequence(path.key, now), now);
+  endpoint::Endpoint endpoint = table_->ends().connect(Direction::kInbound, path.key,
+                                                       preface.options, context_->reactor().now());
   ++counters_.accepted;
-  make_half_open_room();
-  insert(Relay::connect(*this, path, std::move(endpoint),
-                        fmt::format("{} from {}", transport_->kind(), options_.peer),
-                        std::move(arrival->incoming)));
+  table_->make_half_open_room();
+  table_->insert(Relay::connect(*table_, path, std::move(endpoint),
+                                fmt::format("{} from {}", transport_->kind(), options_.peer),
+                                std::move(arrival->incoming)));
 }
 
 bool Gateway::has_room() {
-  if (relays_.size() + arrivals_ >= options_.max_connections) {
-    ++counters_.limit_connections;
-    return false;
-  }
+  if (!table_->has_room(arrivals_)) return false;
   if (arrivals_ >= options_.max_half_open) {
     ++counters_.limit_arrivals;
     return false;
   }
   return true;
-}
-
-void Gateway::make_half_open_room() {
-  if (Relay* const oldest = half_open_.make_room()) {
-    oldest->give_up();
-    retire(oldest->guest_key());
-  }
-}
-
-endpoint::Config Gateway::endpoint_config(const wire::FlowKey& key) const {
-  return played_config({.mtu = context_->mtu(Direction::kInbound),
-                        .buffer = options_.buffer,
-                        .keep_alive = options_.keep_alive,
-                        .time_wait = options_.time_wait,
-                        .pool = chunks_.get()},
-                       key);
-}
-
-void Gateway::insert(std::unique_ptr<Relay> relay) {
-  retire(relay->guest_key());  // what may still be scheduled is not destroyed in place
-  Relay& inserted = *relay;
-  relays_[inserted.guest_key()] = std::move(relay);
-  half_open_.enter(inserted);
-  turns_->schedule(inserted);
-}
-
-void Gateway::retire(const wire::FlowKey& key) {
-  const auto it = relays_.find(key);
-  if (it == relays_.end()) return;
-  std::unique_ptr<Relay> relay = std::move(it->second);
-  relays_.erase(it);
-  half_open_.leave(*relay);
-  totals_.add(relay->endpoint());
-  turns_->retire(std::move(relay));
-}
-
-void Gateway::run_turn() {
-  turns_->run([](Relay& relay) { relay.pump(); },
-              [this] {
-                for (const wire::FlowKey& key : over_) {
-                  const auto it = relays_.find(key);
-                  if (it != relays_.end() && it->second->phase() == Relay::Phase::kOver) {
-                    retire(key);
-                  }
-                }
-                over_.clear();
-              });
-  if (stopped_) check_stopped();
-}
-
-void Gateway::on_established(Relay& relay) {
-  if (half_open_.leave(relay)) ++counters_.established;
-}
-
-void Gateway::on_over(Relay& relay) {
-  over_.push_back(relay.guest_key());
-  turns_->post();
 }
 
 bool Gateway::pass_instead(Relay& relay) {
@@ -392,7 +316,7 @@ bool Gateway::pass_instead(Relay& relay) {
     return false;
   }
   // Without the frame (no buffer was left to keep it) the guest's next SYN passes.
-  if (relay.syn_frame()) pass(relay.guest_key(), relay.take_syn_frame());
+  if (relay.syn_frame()) pass(relay.key(), relay.take_syn_frame());
   return true;
 }
 
@@ -412,45 +336,24 @@ bool Gateway::was_passed(const wire::FlowKey& key, wire::SeqNum seq) {
 }
 
 void Gateway::stop(std::function<void()> done) {
-  running_ = false;
-  stopped_ = std::move(done);
-  check_stopped();
-}
-
-void Gateway::check_stopped() {
-  const bool waiting = std::any_of(relays_.begin(), relays_.end(),
-                                   [](const auto& entry) { return !entry.second->only_lingers(); });
-  if (waiting) return;
-  std::exchange(stopped_, nullptr)();
+  table_->stop(std::move(done));
 }
 
 void Gateway::list_flows(std::vector<engine::FlowInfo>& out) const {
-  const Time now = context_->reactor().now();
-  for (const auto& [key, relay] : relays_) out.push_back(relay->info(now));
+  table_->list_flows(out);
 }
 
 void Gateway::list_metrics(std::vector<engine::ServiceMetric>& out) const {
   const auto count = [&](const char* name, const char* help, std::uint64_t value) {
     out.push_back({name, help, static_cast<double>(value), true});
   };
-  const auto gauge = [&](const char* name, const char* help, std::size_t value) {
-    out.push_back({name, help, static_cast<double>(value), false});
-  };
-  gauge("connections", "Connections now, half-open ones included", relays_.size());
-  gauge("half_open", "Connections whose handshake is not done", half_open_.size() + arrivals_);
-  if (starved_) starved_->list_metrics(out);
+  table_->list_metrics(out, arrivals_);
   count("opened_total", "Connections taken from the guest", counters_.opened);
   count("accepted_total", "Connections played toward the guest side for the peer",
         counters_.accepted);
-  count("established_total", "Connections whose both handshakes were completed",
-        counters_.established);
   count("refused_total", "Connections refused because the peer was away", counters_.refused);
   count("passed_total", "Connections let go as plain TCP because the peer was away",
         counters_.passed);
-  count("limit_connections_total", "Openings turned away at max_connections",
-        counters_.limit_connections);
-  count("limit_half_open_total",
-        "Half-open connections given up at max_half_open, the oldest first", half_open_.evicted());
   count("limit_arrivals_total", "Streams refused while max_half_open of them looked for next hops",
         counters_.limit_arrivals);
   count("bad_prefaces_total", "Streams refused because their preface made no sense",
@@ -459,7 +362,6 @@ void Gateway::list_metrics(std::vector<engine::ServiceMetric>& out) const {
         counters_.unserved);
   count("unresolved_total", "Streams refused because a next hop did not answer",
         counters_.unresolved);
-  totals_.list(out);
 }
 
 }  // namespace vtl::service

@@ -18,8 +18,9 @@
 //   keep_alive: DURATION       2h; 0s turns it off
 //   time_wait: DURATION        10s
 //
-// Limits and what happens at them. At max_connections a SYN is dropped (the guest sends it again)
-// and an incoming stream refused. At max_half_open the oldest half-open connection is given up
+// Limits and what happens at them. At max_connections the oldest connection that only waits out
+// TIME-WAIT is forgotten, and without one a SYN is dropped (the guest sends it again) and an
+// incoming stream refused. At max_half_open the oldest half-open connection is given up
 // (half_open.h), and streams that still look for their next hops are refused. All are counted. A
 // spent memory budget closes windows; where it has nothing left for others, a connection that
 // stands still for a minute is reset (standstill.h). IP fragments of TCP pass, and so do
@@ -34,15 +35,11 @@
 // Example.
 //   - gateway: { peer: siteb, match: "tcp and not port 22", on_peer_down: pass }
 //
-// Theory of operation. A table holds a Relay for each connection, by the flow as the guest's frames
-// carry it. process() feeds a batch's segments to their relays, remembers which it touched, and
-// pumps each of them once afterwards: one acknowledgement and one stream write per batch, not per
-// frame. Relays that are over are destroyed at the end of the turn.
+// Theory of operation. A table (played_table.h) holds a Relay for each connection, by the flow as
+// the guest's frames carry it.
 //
 // Thread rule: one instance per worker, called on it only.
 #pragma once
-
-#include <absl/container/flat_hash_map.h>
 
 #include <cstdint>
 #include <functional>
@@ -51,18 +48,14 @@
 #include <vector>
 
 #include "vtl/base/aging_map.h"
-#include "vtl/base/byte_queue.h"
 #include "vtl/engine/service.h"
 #include "vtl/service/filter.h"
 #include "vtl/service/gateway/neighbours.h"
 #include "vtl/service/gateway/options.h"
 #include "vtl/service/gateway/preface.h"
 #include "vtl/service/gateway/stream_router.h"
-#include "vtl/service/half_open.h"
-#include "vtl/service/played_totals.h"
+#include "vtl/service/played_table.h"
 #include "vtl/service/relay.h"
-#include "vtl/service/starved.h"
-#include "vtl/service/turns.h"
 
 namespace vtl::service {
 
@@ -86,9 +79,8 @@ class Gateway final : public engine::Service, private RelayOwner, private Stream
 
  private:
   struct Counters {
-    std::uint64_t opened = 0, accepted = 0, established = 0, refused = 0, passed = 0,
-                  limit_connections = 0, limit_arrivals = 0, bad_prefaces = 0, unresolved = 0,
-                  unserved = 0;
+    std::uint64_t opened = 0, accepted = 0, refused = 0, passed = 0, limit_arrivals = 0,
+                  bad_prefaces = 0, unresolved = 0, unserved = 0;
   };
   struct Arrival;  // an incoming stream whose next hops are being found
 
@@ -104,23 +96,11 @@ class Gateway final : public engine::Service, private RelayOwner, private Stream
   void resolve_client(std::shared_ptr<Arrival> arrival);
   void connect(const std::shared_ptr<Arrival>& arrival);
   [[nodiscard]] bool has_room();
-  void make_half_open_room();
-  /// `key`: as the endpoint sends it.
-  [[nodiscard]] endpoint::Config endpoint_config(const wire::FlowKey& key) const;
-  void insert(std::unique_ptr<Relay> relay);
-  void retire(const wire::FlowKey& key);
-  void run_turn();
-  void check_stopped();
-
-  // RelayOwner
-  [[nodiscard]] engine::ServiceContext& context() noexcept override { return *context_; }
-  void schedule(Relay& relay) override { turns_->schedule(relay); }
-  [[nodiscard]] Starved<Relay>& starved() noexcept override { return *starved_; }
-  void on_established(Relay& relay) override;
-  void on_over(Relay& relay) override;
-  bool pass_instead(Relay& relay) override;
   void pass(const wire::FlowKey& key, Packet syn);
   [[nodiscard]] bool was_passed(const wire::FlowKey& key, wire::SeqNum seq);
+
+  // RelayOwner
+  bool pass_instead(Relay& relay) override;
 
   // StreamTaker
   [[nodiscard]] const std::vector<wire::IpNetwork>& guest_networks() const noexcept override {
@@ -138,24 +118,15 @@ class Gateway final : public engine::Service, private RelayOwner, private Stream
   std::shared_ptr<StreamRouter> router_;
   engine::ServiceContext* context_ = nullptr;
   transport::Transport* transport_ = nullptr;
-  std::unique_ptr<ChunkPool> chunks_;
-  std::unique_ptr<Starved<Relay>> starved_;  ///< before those that may be on it
-  endpoint::ConfigCache configs_;
   std::unique_ptr<Neighbours> guest_side_;
   std::unique_ptr<Neighbours> network_side_;
-  absl::flat_hash_map<wire::FlowKey, std::unique_ptr<Relay>> relays_;
   /// Flows let go as plain TCP, with their SYN's number: its retransmissions follow it, a new
   /// connection from the same port does not.
   AgingMap<wire::FlowKey, wire::SeqNum> passed_;
-  std::unique_ptr<Turns<Relay>> turns_;
-  std::vector<wire::FlowKey> over_;
-  HalfOpenTable<Relay> half_open_;
-  PlayedTotals totals_;  ///< of the connections that are over
   std::size_t arrivals_ = 0;
-  bool running_ = false;
-  std::function<void()> stopped_;
   std::shared_ptr<bool> alive_;  ///< false once destroyed: what was posted checks it
   Counters counters_;
+  std::unique_ptr<PlayedTable<Relay>> table_;  ///< from start() on
 };
 
 }  // namespace vtl::service

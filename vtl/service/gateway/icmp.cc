@@ -10,19 +10,19 @@ void Gateway::take_icmp(Packet& packet) {
   const auto error = read_tcp_icmp_error(packet);
   if (!error) return;
   // The quoted segment was sent toward the guest: the table knows its other direction.
-  const auto it = relays_.find(error->key.reversed());
-  if (it == relays_.end() || !it->second->in_flight(error->seq)) return;
+  Relay* const relay = table_->find(error->key.reversed());
+  if (relay == nullptr || !relay->in_flight(error->seq)) return;
   if (!verify_checksums(packet)) {
     context_->drop(std::move(packet), DropReason::kBadChecksum);
     return;
   }
   const Time now = context_->reactor().now();
   if (error->mss) {
-    it->second->packet_too_big(*error->mss, error->seq, now);
+    relay->packet_too_big(*error->mss, error->seq, now);
   } else {
-    it->second->icmp_error(error->hard, now);
+    relay->icmp_error(error->hard, now);
   }
-  turns_->schedule(*it->second);
+  table_->schedule(*relay);
   packet.reset();
 }
 

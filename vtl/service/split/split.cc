@@ -1,16 +1,13 @@
 #include "vtl/service/split/split.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "vtl/packet/checksum.h"
-#include "vtl/service/initial_numbers.h"
 #include "vtl/wire/ethernet.h"
 
 namespace vtl::service {
 namespace {
 
-using endpoint::Endpoint;
 using endpoint::EndReason;
 using engine::Direction;
 using Side = SplitConnection::Side;
@@ -24,29 +21,23 @@ Outcome<std::unique_ptr<Split>> Split::create(SplitOptions options) {
 }
 
 Split::Split(SplitOptions options, Filter filter)
-    : options_(std::move(options)),
-      filter_(std::move(filter)),
-      half_open_(options_.max_half_open) {}
-
-Split::~Split() {
-  for (const Owned& connection : connections_) connection->abort();
-}
+    : options_(std::move(options)), filter_(std::move(filter)) {}
 
 void Split::start(engine::ServiceContext& context) {
   context_ = &context;
-  chunks_ = std::make_unique<ChunkPool>(options_.memory);
-  turns_ = std::make_unique<Turns<SplitConnection>>(context.reactor(), [this] { run_turn(); });
-  starved_ = std::make_unique<Starved<SplitConnection>>(
-      context.reactor(), *chunks_,
-      [this](SplitConnection& connection) { turns_->schedule(connection); });
-  running_ = true;
+  SplitOwner& owner = *this;
+  table_ = std::make_unique<PlayedTable<SplitConnection>>(
+      context, owner,
+      PlayedOptions{.max_connections = options_.max_connections,
+                    .max_half_open = options_.max_half_open,
+                    .memory = options_.memory,
+                    .ends = {.buffer = options_.buffer,
+                             .keep_alive = options_.keep_alive,
+                             .time_wait = options_.time_wait}});
 }
 
 void Split::process(Direction direction, Batch& batch) {
-  turns_->hold(true);
-  for (Packet& packet : batch) process_frame(direction, packet);
-  turns_->hold(false);
-  run_turn();
+  table_->process(batch, [&](Packet& packet) { process_frame(direction, packet); });
 }
 
 void Split::process_frame(Direction direction, Packet& packet) {
@@ -67,7 +58,7 @@ void Split::process_tcp(Direction direction, Packet& packet) {
   const Layout& layout = packet.layout();
   const auto key = flow_key(packet.bytes(), layout);
   if (!key || !has_plain_tag(packet)) return;
-  if (SplitConnection* const connection = find(*key)) {
+  if (SplitConnection* const connection = table_->find(*key)) {
     const bool from_client = direction == connection->direction();
     if (from_client == (*key == connection->key())) {
       take_segment(*connection, direction, std::move(packet));
@@ -99,16 +90,14 @@ bool Split::takes_from(Direction direction) const noexcept {
 void Split::take_segment(SplitConnection& connection, Direction direction, Packet packet) {
   const auto segment = to_segment(packet);
   if (!segment) {
-    context_->drop(std::move(packet), segment.error() == SegmentError::kBadChecksum
-                                          ? DropReason::kBadChecksum
-                                          : DropReason::kMalformedTransport);
+    context_->drop(std::move(packet), segment.error());
     return;
   }
   const Side side = direction == connection.direction() ? Side::kClient : Side::kServer;
   if (side == Side::kClient && opens_connection(segment->header.flags) &&
       connection.may_be_replaced_by(*segment) && filter_.matches(packet.bytes(), packet.layout())) {
     const wire::FlowKey key = connection.key();
-    retire(key);
+    table_->retire(connection);
     take_syn(direction, key, std::move(packet));
     return;
   }
@@ -116,22 +105,20 @@ void Split::take_segment(SplitConnection& connection, Direction direction, Packe
                      wire::MacAddress::load(packet.bytes(), wire::EthernetView::kSourceOffset),
                      wire::MacAddress::load(packet.bytes(), wire::EthernetView::kDestinationOffset),
                      context_->reactor().now());
-  turns_->schedule(connection);
+  table_->schedule(connection);
 }
 
 void Split::take_syn(Direction direction, const wire::FlowKey& key, Packet packet) {
-  if (!running_) {
+  if (!table_->running()) {
     context_->drop(std::move(packet), DropReason::kLinkStopping);
     return;
   }
   const auto segment = to_segment(packet);
   if (!segment) {
-    context_->drop(std::move(packet), segment.error() == SegmentError::kBadChecksum
-                                          ? DropReason::kBadChecksum
-                                          : DropReason::kMalformedTransport);
+    context_->drop(std::move(packet), segment.error());
     return;
   }
-  if (!make_room()) {
+  if (!table_->has_room()) {
     context_->drop(std::move(packet), DropReason::kFlowTableFull);
     return;
   }
@@ -144,73 +131,20 @@ void Split::take_syn(Direction direction, const wire::FlowKey& key, Packet packe
       .dscp = dscp_of(packet),
       .pcp = pcp_of(packet),
       .syn_frame = {}};
-  Endpoint client = client_end(direction, key, *segment, now);
-  Endpoint server = server_end(direction, key, *segment, now);
+  endpoint::Endpoint client =
+      table_->ends().accept_syn(engine::opposite(direction), key.reversed(), *segment, now);
+  endpoint::Endpoint server = table_->ends().connect(direction, key, segment->header.options, now);
   opening.syn_frame = keep_syn(std::move(packet));
-  SplitOwner& owner = *this;
-  auto connection = std::make_unique<SplitConnection>(owner, std::move(opening), std::move(client),
-                                                      std::move(server), now);
-  half_open_.enter(*connection);
   ++counters_.opened;
-  turns_->schedule(*connection);
-  connections_.insert(std::move(connection));
-}
-
-Endpoint Split::client_end(Direction direction, const wire::FlowKey& key,
-                           const endpoint::Segment& syn, Time now) {
-  const wire::FlowKey back = key.reversed();
-  endpoint::Config config = end_config(engine::opposite(direction), back);
-  config.syn_retries = kSynAckRetries;
-  return Endpoint::accept_syn(configs_.share(config), played_identity(back),
-                              InitialNumbers::of_process().sequence(back, now), syn, /*hold=*/true,
-                              now);
-}
-
-// Offers what the client offered: where it knows no option, the server's own frames have none.
-Endpoint Split::server_end(Direction direction, const wire::FlowKey& key,
-                           const endpoint::Segment& syn, Time now) {
-  endpoint::Config config = end_config(direction, key);
-  const wire::TcpOptions& offered = syn.header.options;
-  config.offer_window_scale = offered.window_scale.has_value();
-  config.offer_timestamps = offered.timestamps.has_value();
-  config.offer_sack = offered.sack_permitted;
-  return Endpoint::connect(configs_.share(config), played_identity(key),
-                           InitialNumbers::of_process().sequence(key, now), now);
-}
-
-endpoint::Config Split::end_config(Direction toward, const wire::FlowKey& key) const {
-  return played_config({.mtu = context_->mtu(toward),
-                        .buffer = options_.buffer,
-                        .keep_alive = options_.keep_alive,
-                        .time_wait = options_.time_wait,
-                        .pool = chunks_.get()},
-                       key);
-}
-
-bool Split::make_room() {
-  if (connections_.size() >= options_.max_connections && !evict_lingering()) {
-    ++counters_.limit_connections;
-    return false;
-  }
-  if (SplitConnection* const oldest = half_open_.make_room()) {
-    oldest->give_up();
-    retire(oldest->key());
-  }
-  return true;
-}
-
-bool Split::evict_lingering() {
-  const SplitConnection* const oldest = lingering_.oldest();
-  if (oldest == nullptr) return false;
-  retire(oldest->key());
-  ++counters_.evicted;
-  return true;
+  table_->make_half_open_room();
+  table_->insert(std::make_unique<SplitConnection>(*table_, std::move(opening), std::move(client),
+                                                   std::move(server), now));
 }
 
 void Split::take_icmp(Direction direction, Packet& packet) {
   const auto error = read_tcp_icmp_error(packet);
   if (!error) return;
-  SplitConnection* const connection = find(error->key);
+  SplitConnection* const connection = table_->find(error->key);
   if (connection == nullptr) return;
   // The error comes back from where the quoted segment was sent.
   const Side side = direction == connection->direction() ? Side::kClient : Side::kServer;
@@ -220,111 +154,46 @@ void Split::take_icmp(Direction direction, Packet& packet) {
     return;
   }
   if (!connection->icmp_error(side, *error, context_->reactor().now())) return;
-  turns_->schedule(*connection);
+  table_->schedule(*connection);
   packet.reset();
 }
 
-SplitConnection* Split::find(const wire::FlowKey& key) const {
-  const auto it = connections_.find(key);
-  return it == connections_.end() ? nullptr : it->get();
-}
-
-void Split::retire(const wire::FlowKey& key) {
-  const auto it = connections_.find(key);
-  if (it == connections_.end()) return;
-  Owned connection = std::move(connections_.extract(it).value());
-  half_open_.leave(*connection);
-  lingering_.leave(*connection);
-  connection->leave();
-  memory_ -= connection->memory();
-  for (const Side side : {Side::kClient, Side::kServer}) totals_.add(connection->endpoint(side));
-  turns_->retire(std::move(connection));
-}
-
-void Split::run_turn() {
-  turns_->run(
-      [](SplitConnection& connection) { connection.pump(); },
-      [this] {
-        for (const wire::FlowKey& key : over_) {
-          const SplitConnection* const connection = find(key);
-          if (connection != nullptr && connection->phase() == SplitConnection::Phase::kOver) {
-            retire(key);
-          }
-        }
-        over_.clear();
-      });
-  if (stopped_) check_stopped();
-}
-
-void Split::on_established(SplitConnection& connection) {
-  if (half_open_.leave(connection)) ++counters_.established;
-}
-
-void Split::on_lingering(SplitConnection& connection) {
-  lingering_.enter(connection);
-}
-
-void Split::on_over(SplitConnection& connection) {
-  if (connection.half_open.held) {
-    switch (connection.server_end()) {
-      case EndReason::kRefused:
-        ++counters_.refused;
-        break;
-      case EndReason::kTimedOut:
-        ++counters_.silent;
-        break;
-      case EndReason::kUnreachable:
-        ++counters_.unreachable;
-        break;
-      default:
-        break;
-    }
+void Split::on_not_opened(EndReason server) noexcept {
+  switch (server) {
+    case EndReason::kRefused:
+      ++counters_.refused;
+      break;
+    case EndReason::kTimedOut:
+      ++counters_.silent;
+      break;
+    case EndReason::kUnreachable:
+      ++counters_.unreachable;
+      break;
+    default:
+      break;
   }
-  over_.push_back(connection.key());
-  turns_->post();
 }
 
 void Split::stop(std::function<void()> done) {
-  running_ = false;
-  stopped_ = std::move(done);
-  check_stopped();
-}
-
-void Split::check_stopped() {
-  if (connections_.size() == lingering_.size()) std::exchange(stopped_, nullptr)();
+  table_->stop(std::move(done));
 }
 
 void Split::list_flows(std::vector<engine::FlowInfo>& out) const {
-  const Time now = context_->reactor().now();
-  for (const Owned& connection : connections_) out.push_back(connection->info(now));
+  table_->list_flows(out);
 }
 
 void Split::list_metrics(std::vector<engine::ServiceMetric>& out) const {
   const auto count = [&](const char* name, const char* help, std::uint64_t value) {
     out.push_back({name, help, static_cast<double>(value), true});
   };
-  const auto gauge = [&](const char* name, const char* help, std::size_t value) {
-    out.push_back({name, help, static_cast<double>(value), false});
-  };
-  gauge("connections", "Connections now, half-open ones and those in TIME-WAIT included",
-        connections_.size());
-  gauge("half_open", "Connections whose handshakes are not done", half_open_.size());
-  if (starved_) starved_->list_metrics(out);
-  gauge("memory_bytes", "Octets held for connections: ends, buffers, table",
-        memory_ + connections_.capacity() * (sizeof(Owned) + 1));
+  table_->list_metrics(out);
+  out.push_back({"memory_bytes", "Octets held for connections: ends, buffers, table",
+                 static_cast<double>(memory_ + table_->memory()), false});
   count("opened_total", "Connections taken from their clients", counters_.opened);
-  count("established_total", "Connections whose both handshakes were completed",
-        counters_.established);
   count("refused_total", "Connections refused by their server", counters_.refused);
   count("unreachable_total", "Connections whose server could not be reached",
         counters_.unreachable);
   count("silent_total", "Connections whose server never answered", counters_.silent);
-  count("limit_connections_total", "SYNs dropped at max_connections", counters_.limit_connections);
-  count("limit_half_open_total",
-        "Half-open connections given up at max_half_open, the oldest first", half_open_.evicted());
-  count("evicted_total", "Connections in TIME-WAIT forgotten early to make room",
-        counters_.evicted);
-  totals_.list(out);
 }
 
 }  // namespace vtl::service

@@ -39,31 +39,22 @@
 // Example.
 //   - split: { match: "tcp and not port 22" }
 //
-// Theory of operation. A table holds a SplitConnection for each connection, found by either
-// direction of its flow. process() feeds a batch's segments to their connections, remembers which
-// it touched, and pumps each of them once afterwards. Connections that are over are destroyed at
-// the end of the turn.
+// Theory of operation. A table (played_table.h) holds a SplitConnection for each connection, found
+// by either direction of its flow.
 //
 // Thread rule: one instance per worker, called on it only.
 #pragma once
-
-#include <absl/container/flat_hash_set.h>
 
 #include <functional>
 #include <memory>
 #include <string_view>
 #include <vector>
 
-#include "vtl/base/byte_queue.h"
 #include "vtl/engine/service.h"
-#include "vtl/service/age_list.h"
 #include "vtl/service/filter.h"
-#include "vtl/service/half_open.h"
-#include "vtl/service/played_totals.h"
+#include "vtl/service/played_table.h"
 #include "vtl/service/split/options.h"
 #include "vtl/service/split/split_connection.h"
-#include "vtl/service/starved.h"
-#include "vtl/service/turns.h"
 
 namespace vtl::service {
 
@@ -71,39 +62,21 @@ class Split final : public engine::Service, private SplitOwner {
  public:
   /// Error: the filter does not compile.
   [[nodiscard]] static Outcome<std::unique_ptr<Split>> create(SplitOptions options);
-  ~Split() override;
 
   // engine::Service
   [[nodiscard]] std::string_view kind() const noexcept override { return "split"; }
   void start(engine::ServiceContext& context) override;
   void process(engine::Direction direction, Batch& batch) override;
   [[nodiscard]] bool plays(const wire::FlowKey& flow) const override {
-    return find(flow) != nullptr;
+    return table_ && table_->find(flow) != nullptr;
   }
   void stop(std::function<void()> done) override;
   void list_flows(std::vector<engine::FlowInfo>& out) const override;
   void list_metrics(std::vector<engine::ServiceMetric>& out) const override;
 
  private:
-  using Owned = std::unique_ptr<SplitConnection>;
-  /// By the flow, the same for both of its directions: the table holds pointers only, and finds the
-  /// key behind them.
-  struct Canonical {
-    using is_transparent = void;
-    static wire::FlowKey of(const wire::FlowKey& key) {
-      return key.destination < key.source ? key.reversed() : key;
-    }
-    static wire::FlowKey of(const Owned& connection) { return of(connection->key()); }
-  };
-  struct Hash : Canonical {
-    std::size_t operator()(const auto& item) const { return absl::Hash<wire::FlowKey>{}(of(item)); }
-  };
-  struct Equal : Canonical {
-    bool operator()(const auto& a, const auto& b) const { return of(a) == of(b); }
-  };
   struct Counters {
-    std::uint64_t opened = 0, established = 0, refused = 0, unreachable = 0, silent = 0,
-                  limit_connections = 0, evicted = 0;
+    std::uint64_t opened = 0, refused = 0, unreachable = 0, silent = 0;
   };
 
   Split(SplitOptions options, Filter filter);
@@ -114,44 +87,17 @@ class Split final : public engine::Service, private SplitOwner {
   void take_syn(engine::Direction direction, const wire::FlowKey& key, Packet packet);
   void take_icmp(engine::Direction direction, Packet& packet);
   [[nodiscard]] bool takes_from(engine::Direction direction) const noexcept;
-  [[nodiscard]] bool make_room();
-  [[nodiscard]] bool evict_lingering();
-  [[nodiscard]] SplitConnection* find(const wire::FlowKey& key) const;
-  [[nodiscard]] endpoint::Endpoint client_end(engine::Direction direction, const wire::FlowKey& key,
-                                              const endpoint::Segment& syn, Time now);
-  [[nodiscard]] endpoint::Endpoint server_end(engine::Direction direction, const wire::FlowKey& key,
-                                              const endpoint::Segment& syn, Time now);
-  [[nodiscard]] endpoint::Config end_config(engine::Direction toward,
-                                            const wire::FlowKey& key) const;
-  void retire(const wire::FlowKey& key);
-  void run_turn();
-  void check_stopped();
 
   // SplitOwner
-  [[nodiscard]] engine::ServiceContext& context() noexcept override { return *context_; }
-  void schedule(SplitConnection& connection) override { turns_->schedule(connection); }
-  [[nodiscard]] Starved<SplitConnection>& starved() noexcept override { return *starved_; }
-  void on_established(SplitConnection& connection) override;
-  void on_lingering(SplitConnection& connection) override;
-  void on_over(SplitConnection& connection) override;
+  void on_not_opened(endpoint::EndReason server) noexcept override;
   void on_memory(std::ptrdiff_t more) noexcept override { memory_ += more; }
 
   SplitOptions options_;
   Filter filter_;
   engine::ServiceContext* context_ = nullptr;
-  std::unique_ptr<ChunkPool> chunks_;
-  std::unique_ptr<Starved<SplitConnection>> starved_;  ///< before those that may be on it
-  absl::flat_hash_set<Owned, Hash, Equal> connections_;
-  std::unique_ptr<Turns<SplitConnection>> turns_;
-  AgeList<SplitConnection, &SplitConnection::lingering> lingering_;
-  std::vector<wire::FlowKey> over_;
-  endpoint::ConfigCache configs_;
-  HalfOpenTable<SplitConnection> half_open_;
   std::size_t memory_ = 0;  ///< of all connections
-  PlayedTotals totals_;     ///< of the connections that are over
-  bool running_ = false;
-  std::function<void()> stopped_;
   Counters counters_;
+  std::unique_ptr<PlayedTable<SplitConnection>> table_;  ///< from start() on
 };
 
 }  // namespace vtl::service

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "vtl/service/played_table.h"
+
 namespace vtl::service {
 namespace {
 
@@ -26,9 +28,9 @@ bool only_lingers(const Endpoint& endpoint) {
 
 }  // namespace
 
-SplitConnection::SplitConnection(SplitOwner& owner, Opening opening, Endpoint client,
-                                 Endpoint server, Time now)
-    : owner_(owner),
+SplitConnection::SplitConnection(Table& table, Opening opening, Endpoint client, Endpoint server,
+                                 Time now)
+    : table_(table),
       ends_{End{.endpoint = std::move(client),
                 .source = opening.server_mac,
                 .destination = opening.client_mac,
@@ -63,7 +65,7 @@ bool SplitConnection::icmp_error(Side side, const TcpIcmpError& error, Time now)
     endpoint.packet_too_big(*error.mss, error.seq, now);
   } else if (phase_ == Phase::kOpening && side == Side::kServer && error.unreachable) {
     // Whether that ends the attempt is the client's own decision: its next SYN begins anew.
-    send_unreachable(owner_.context(), toward(Side::kClient), syn_frame_, *error.unreachable);
+    send_unreachable(table_.context(), toward(Side::kClient), syn_frame_, *error.unreachable);
     endpoint.icmp_error(/*hard=*/true, now);
     over();
   } else {
@@ -74,15 +76,14 @@ bool SplitConnection::icmp_error(Side side, const TcpIcmpError& error, Time now)
 
 void SplitConnection::pump() {
   if (phase_ == Phase::kOver) return;
-  const Time now = owner_.context().reactor().now();
+  const Time now = table_.context().reactor().now();
   if (phase_ == Phase::kOpening) follow_handshake(now);
   if (phase_ == Phase::kOver) return;
   End& client = end(Side::kClient);
   End& server = end(Side::kServer);
   bool more = false;
   if (phase_ == Phase::kOpen) {
-    if (half_open.held && client.endpoint.state() >= State::kEstablished)
-      owner_.on_established(*this);
+    if (client.endpoint.state() >= State::kEstablished) table_.established(*this);
     more = move(client, server, now);
     more = move(server, client, now) || more;
     follow_reset(client, server, now);
@@ -93,14 +94,14 @@ void SplitConnection::pump() {
   follow_end();
   if (phase_ == Phase::kOver) return;
   if (must_yield(now)) {
-    owner_.starved().note_yield();
+    table_.starved().note_yield();
     abort();
     return;
   }
-  owner_.starved().set(*this, lacks());
+  table_.starved().set(*this, lacks());
   count_memory();
-  if (more || client_ended || server_ended) owner_.schedule(*this);
-  owner_.context().reactor().timers().arm(timer_, next_time(now));
+  if (more || client_ended || server_ended) table_.schedule(*this);
+  table_.context().reactor().timers().arm(timer_, next_time(now));
 }
 
 Time SplitConnection::next_time(Time now) const noexcept {
@@ -127,7 +128,7 @@ Lacks SplitConnection::lacks() const noexcept {
 
 // What stands still in a kind of memory that has nothing left for others.
 bool SplitConnection::must_yield(Time now) noexcept {
-  const ChunkPool& pool = owner_.starved().pool();
+  const ChunkPool& pool = table_.starved().pool();
   bool yields = false;
   for (const Side side : {Side::kClient, Side::kServer}) {
     End& from = end(side);
@@ -166,7 +167,7 @@ void SplitConnection::follow_handshake(Time now) {
       over();
       return;
     case EndReason::kUnreachable:
-      send_unreachable(owner_.context(), toward(Side::kClient), syn_frame_,
+      send_unreachable(table_.context(), toward(Side::kClient), syn_frame_,
                        IcmpError::kHostUnreachable);
       over();
       return;
@@ -202,7 +203,7 @@ void SplitConnection::follow_reset(const End& from, End& to, Time now) {
 
 // True: a deadline that passed ended the endpoint, which is still to be followed.
 bool SplitConnection::send(Side side, Time now) {
-  engine::ServiceContext& context = owner_.context();
+  engine::ServiceContext& context = table_.context();
   End& e = end(side);
   FramePath path{.source_mac = e.source,
                  .destination_mac = e.destination,
@@ -230,13 +231,13 @@ void SplitConnection::follow_end() {
     over();
   } else if (phase_ == Phase::kOpen && only_lingers(client) && only_lingers(server)) {
     phase_ = Phase::kLingering;
-    owner_.on_lingering(*this);
+    table_.lingers(*this);
   }
 }
 
 void SplitConnection::abort() {
   if (phase_ == Phase::kOver) return;
-  const Time now = owner_.context().reactor().now();
+  const Time now = table_.context().reactor().now();
   for (const Side side : {Side::kClient, Side::kServer}) {
     end(side).endpoint.abort(now);
     static_cast<void>(send(side, now));
@@ -246,7 +247,7 @@ void SplitConnection::abort() {
 
 void SplitConnection::give_up() {
   if (phase_ == Phase::kOver) return;
-  const Time now = owner_.context().reactor().now();
+  const Time now = table_.context().reactor().now();
   end(Side::kServer).endpoint.abort(now);
   static_cast<void>(send(Side::kServer, now));
   over();
@@ -255,7 +256,15 @@ void SplitConnection::give_up() {
 void SplitConnection::over() {
   timer_.cancel();
   phase_ = Phase::kOver;
-  owner_.on_over(*this);
+  if (half_open.held) table_.owner().on_not_opened(end(Side::kServer).endpoint.end_reason());
+  table_.over(*this);
+}
+
+void SplitConnection::leave() noexcept {
+  timer_.cancel();
+  phase_ = Phase::kOver;
+  table_.owner().on_memory(-static_cast<std::ptrdiff_t>(memory_));
+  memory_ = 0;
 }
 
 bool SplitConnection::may_be_replaced_by(const endpoint::Segment& syn) const noexcept {
@@ -269,8 +278,8 @@ engine::FlowInfo SplitConnection::info(Time now) const {
   const End& guest = end(client_is_guest ? Side::kClient : Side::kServer);
   const End& network = end(client_is_guest ? Side::kServer : Side::kClient);
   engine::FlowInfo flow;
-  flow.link = owner_.context().link_name();
-  flow.worker = owner_.context().reactor().worker();
+  flow.link = table_.context().link_name();
+  flow.worker = table_.context().reactor().worker();
   flow.key = key_;
   flow.state = phase_ == Phase::kOpening ? "opening"
                                          : fmt::format("{}/{}", to_string(guest.endpoint.state()),
@@ -292,7 +301,7 @@ void SplitConnection::count_memory() {
   std::size_t octets = sizeof(SplitConnection) - sizeof(ends_) + syn_frame_.size();
   for (const End& e : ends_) octets += sizeof(End) - sizeof(Endpoint) + e.endpoint.memory();
   if (octets == memory_) return;
-  owner_.on_memory(static_cast<std::ptrdiff_t>(octets - memory_));
+  table_.owner().on_memory(static_cast<std::ptrdiff_t>(octets - memory_));
   memory_ = octets;
 }
 

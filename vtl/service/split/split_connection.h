@@ -12,15 +12,14 @@
 //
 //   client <-> [ kClient: Endpoint ] -- received -> to send -- [ kServer: Endpoint ] <-> server
 //
-// One that waits only for memory is on its owner's list (Starved). One that stands still while the
+// One that waits only for memory is on its table's list (Starved). One that stands still while the
 // pool has nothing left for others is reset on both sides (Standstill).
 //
 // Frames leave with the MAC addresses that the other side's own frames come with, those that a
 // forged segment comes in excepted. What else the client chose for its SYN's frame (DSCP, the VLAN
 // tag and its priority) all frames of the connection have, both ways; their TTL is 64.
 //
-// Thread rule: the worker of the link. It is destroyed by its owner only, outside its own calls:
-// when it is over it says so through SplitOwner::on_over().
+// Thread rule: the worker of the link. It is an item of a PlayedTable, which destroys it.
 // Invariants: the server's end is open before the client's SYN is answered; an octet is dropped
 // from one end only when the other has it.
 #pragma once
@@ -35,33 +34,32 @@
 #include "vtl/service/age_list.h"
 #include "vtl/service/icmp_error.h"
 #include "vtl/service/played_end.h"
+#include "vtl/service/played_totals.h"
 #include "vtl/service/standstill.h"
 #include "vtl/service/starved.h"
 #include "vtl/service/tcp_frame.h"
 
 namespace vtl::service {
 
-class SplitConnection;
+template <class Item>
+class PlayedTable;
 
-/// What a connection needs of its split.
+/// What a connection needs of its split beside the table.
 class SplitOwner {
  public:
   virtual ~SplitOwner() = default;
-  [[nodiscard]] virtual engine::ServiceContext& context() noexcept = 0;
-  /// Calls connection.pump() soon, once however often it was asked.
-  virtual void schedule(SplitConnection& connection) = 0;
-  [[nodiscard]] virtual Starved<SplitConnection>& starved() noexcept = 0;
-  virtual void on_established(SplitConnection& connection) = 0;
-  /// Nothing moves any more: it only waits out TIME-WAIT.
-  virtual void on_lingering(SplitConnection& connection) = 0;
-  /// It may be destroyed as soon as the caller has returned.
-  virtual void on_over(SplitConnection& connection) = 0;
+  /// A connection is over before its handshakes were done; `server`: how the server's end ended.
+  virtual void on_not_opened(endpoint::EndReason server) noexcept = 0;
   /// The octets of memory that it holds have become `more` more, or fewer.
   virtual void on_memory(std::ptrdiff_t more) noexcept = 0;
 };
 
 class SplitConnection {
  public:
+  using Owner = SplitOwner;
+  using Table = PlayedTable<SplitConnection>;
+  static constexpr bool kFoundByBothDirections = true;
+
   enum class Side : std::uint8_t { kClient, kServer };
   enum class Phase : std::uint8_t {
     kOpening,    ///< the SYN is held, the server was not heard
@@ -81,14 +79,13 @@ class SplitConnection {
     Packet syn_frame;      ///< quoted when the server is unreachable; empty: nobody is told
   };
   /// `client`: made from the held SYN; `server`: about to connect.
-  SplitConnection(SplitOwner& owner, Opening opening, endpoint::Endpoint client,
+  SplitConnection(Table& table, Opening opening, endpoint::Endpoint client,
                   endpoint::Endpoint server, Time now);
-  ~SplitConnection() { owner_.starved().leave(*this); }
   SplitConnection(const SplitConnection&) = delete;
   SplitConnection& operator=(const SplitConnection&) = delete;
 
   /// A segment from `side` in a frame with these MAC addresses, which count only where the segment
-  /// fits the connection (Endpoint::fits()); pump() must follow (the owner batches it).
+  /// fits the connection (Endpoint::fits()); pump() must follow (the table batches it).
   void process(Side side, const endpoint::Segment& segment, const wire::MacAddress& source,
                const wire::MacAddress& destination, Time now);
   /// An ICMP error about what was sent toward `side`; false: it is not genuine.
@@ -101,36 +98,26 @@ class SplitConnection {
   void give_up();
   /// Resets both sides now.
   void abort();
-  /// It has lost its place in the owner's table: nothing more will happen, whoever still has it
-  /// scheduled.
-  void leave() noexcept {
-    timer_.cancel();
-    phase_ = Phase::kOver;
-  }
+  /// It has lost its place in the table: nothing more will happen, whoever still has it scheduled,
+  /// and its memory is counted no more.
+  void leave() noexcept;
 
-  /// As the client sends it: the owner's table key.
+  /// As the client sends it.
   [[nodiscard]] const wire::FlowKey& key() const noexcept { return key_; }
   [[nodiscard]] engine::Direction direction() const noexcept { return direction_; }
-  [[nodiscard]] Phase phase() const noexcept { return phase_; }
+  [[nodiscard]] bool is_over() const noexcept { return phase_ == Phase::kOver; }
   /// `syn` opens a connection. True: only TIME-WAIT is left, so it may take this one's place.
   [[nodiscard]] bool may_be_replaced_by(const endpoint::Segment& syn) const noexcept;
-  /// What its server was found to be, when it never opened.
-  [[nodiscard]] endpoint::EndReason server_end() const noexcept {
-    return end(Side::kServer).endpoint.end_reason();
-  }
   [[nodiscard]] engine::FlowInfo info(Time now) const;
-  /// What on_memory() was told in all.
-  [[nodiscard]] std::size_t memory() const noexcept { return memory_; }
-  /// What its end on `side` has counted.
-  [[nodiscard]] const endpoint::Endpoint& endpoint(Side side) const noexcept {
-    return end(side).endpoint;
+  void count_into(PlayedTotals& totals) const {
+    for (const End& e : ends_) totals.add(e.endpoint);
   }
 
-  bool scheduled = false;               ///< Turns' mark
-  AgePlace<SplitConnection> half_open;  ///< the owner's
-  AgePlace<SplitConnection> lingering;  ///< the owner's
-  AgePlace<SplitConnection> starving;   ///< Starved's
-  Lacks lacking;                        ///< Starved's
+  // The table's.
+  bool scheduled = false;
+  AgePlace<SplitConnection> half_open, lingering, starving;
+  Lacks lacking;
+
  private:
   struct End {
     endpoint::Endpoint endpoint;
@@ -161,14 +148,14 @@ class SplitConnection {
   [[nodiscard]] Lacks lacks() const noexcept;
   [[nodiscard]] bool must_yield(Time now) noexcept;
 
-  SplitOwner& owner_;
+  Table& table_;
   std::array<End, 2> ends_;
   wire::FlowKey key_;
   engine::Direction direction_;
   Phase phase_ = Phase::kOpening;
   std::uint8_t dscp_;
   std::uint8_t pcp_;
-  std::size_t memory_ = 0;
+  std::size_t memory_ = 0;  ///< what on_memory() was told in all
   Packet syn_frame_;
   Timer timer_;
   ResetPatience rest_;
