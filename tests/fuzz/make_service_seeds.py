@@ -4,8 +4,9 @@
 They are in the tree; run this only to add to them. usage: make_service_seeds.py
 """
 import pathlib
+import struct
 
-from scapy.all import DNS, DNSQR, DNSRROPT
+from scapy.all import BOOTP, DHCP, DNS, DNSQR, DNSRROPT
 
 CORPUS = pathlib.Path(__file__).parent / "corpus"
 
@@ -41,6 +42,32 @@ DNSES = {
 }
 
 
+def dhcp(kind, options=(), client=0, seconds=0, **fields):
+    """One message as service/dhcp_fuzz.cc reads it: of another client, so many seconds squared later."""
+    message = bytes(BOOTP(chaddr=bytes.fromhex("020000000001"), xid=0xCAFE, **fields) /
+                    DHCP(options=[("message-type", kind), *options, "end"]))
+    return struct.pack("!BBH", seconds, client, len(message)) + message
+
+
+SERVER = ("server_id", "10.137.0.1")
+WANTED = ("requested_addr", "10.137.0.2")
+LEASE = dhcp("discover") + dhcp("request", [SERVER, WANTED])
+DHCPS = {
+    "lease": LEASE,
+    "lease_two": LEASE + dhcp("discover", [WANTED], client=1),
+    "renew": LEASE + dhcp("request", ciaddr="10.137.0.2", seconds=40),
+    "reboot": LEASE + dhcp("request", [WANTED], seconds=70),
+    "reboot_other": LEASE + dhcp("request", [WANTED], client=1),
+    "release": LEASE + dhcp("release", [SERVER], ciaddr="10.137.0.2") + dhcp("discover", client=2),
+    "decline": LEASE + dhcp("decline", [SERVER, WANTED]) + dhcp("discover"),
+    "inform": dhcp("inform", ciaddr="10.137.0.9"),
+    "other_server": dhcp("discover") + dhcp("request", [("server_id", "10.137.0.9"), WANTED]),
+    "client_id": dhcp("discover", [("client_id", b"\xff123")]) + dhcp("discover", [("client_id", b"\xff124")]),
+    "relayed": dhcp("discover", giaddr="10.0.0.1"),
+    "many": b"".join(dhcp("discover", client=n) for n in range(12)),
+}
+
+
 def write(target, name, data):
     folder = CORPUS / target
     folder.mkdir(parents=True, exist_ok=True)
@@ -50,6 +77,8 @@ def write(target, name, data):
 def main():
     for name, (flags, message) in DNSES.items():
         write("service_dns", name, bytes([flags]) + bytes(message))
+    for name, messages in DHCPS.items():
+        write("service_dhcp", name, messages)
 
 
 if __name__ == "__main__":
