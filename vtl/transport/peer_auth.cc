@@ -2,8 +2,6 @@
 
 #include <fmt/format.h>
 #include <openssl/crypto.h>
-#include <openssl/evp.h>
-#include <openssl/hmac.h>
 #include <sys/random.h>
 
 #include <algorithm>
@@ -35,13 +33,7 @@ Mac hmac(Bytes key, std::string_view label, Bytes a, Bytes b) noexcept {
   text.push_back(0);
   text.insert(text.end(), a.begin(), a.end());
   text.insert(text.end(), b.begin(), b.end());
-  Mac out;
-  unsigned int size = 0;
-  if (HMAC(EVP_sha256(), key.data(), static_cast<int>(key.size()), text.data(), text.size(),
-           out.data(), &size) == nullptr ||
-      size != out.size())
-    std::abort();  // libcrypto without SHA-256: nothing can be authenticated
-  return out;
+  return hmac_sha256(key, text);
 }
 
 void emit_greeting(MutableBytes out) noexcept {

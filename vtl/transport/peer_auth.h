@@ -23,11 +23,11 @@
 
 #include "vtl/base/bytes.h"
 #include "vtl/base/result.h"
+#include "vtl/transport/hmac.h"
 
 namespace vtl::transport {
 
 inline constexpr std::uint16_t kProtocolVersion = 2;
-inline constexpr std::size_t kMacSize = 32;
 inline constexpr std::size_t kNonceSize = 32;
 inline constexpr std::size_t kInstanceSize = 16;
 inline constexpr std::size_t kKeyIdSize = 8;
@@ -36,7 +36,6 @@ inline constexpr std::size_t kChallengeSize = 8 + kInstanceSize + kNonceSize;
 /// magic 4, version 2, flags 2, key id, instance, nonce, proof.
 inline constexpr std::size_t kResponseSize = 8 + kKeyIdSize + kInstanceSize + kNonceSize + kMacSize;
 
-using Mac = std::array<std::uint8_t, kMacSize>;
 using Instance = std::array<std::uint8_t, kInstanceSize>;
 using KeyId = std::array<std::uint8_t, kKeyIdSize>;
 

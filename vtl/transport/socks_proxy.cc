@@ -6,6 +6,7 @@
 #include "vtl/transport/socks_connection.h"
 #include "vtl/transport/socks_state.h"
 #include "vtl/transport/socks_stream.h"
+#include "vtl/transport/tor_control.h"
 
 namespace vtl::transport {
 namespace {
@@ -81,7 +82,10 @@ class SocksProxy final : public Proxy, public SocksState {
   SocksProxy(const SocksOptions& options, Reactor& reactor)
       : SocksState(options, reactor),
         backoff_(options.probe_min),
-        next_probe_([this] { probe(); }) {}
+        next_probe_([this] { probe(); }) {
+    if (options.control && reactor.worker() == 0)
+      control_.emplace(*options.control, options.name, reactor);
+  }
 
   std::string_view kind() const noexcept override { return options().tor ? "tor" : "socks5"; }
 
@@ -110,6 +114,7 @@ class SocksProxy final : public Proxy, public SocksState {
     status.up = up();
     status.error = error();
     status.streams = in_use();
+    if (control_) status.tor = control_->status();
     return status;
   }
 
@@ -137,6 +142,7 @@ class SocksProxy final : public Proxy, public SocksState {
   Duration backoff_;
   Timer next_probe_;
   std::unique_ptr<Probe> probe_;
+  std::optional<TorControl> control_;
 };
 
 }  // namespace

@@ -4,20 +4,14 @@
 #include <utility>
 
 #include "vtl/base/log.h"
+#include "vtl/transport/tor_control_lines.h"
 
 namespace vtl::transport {
 namespace {
 
 // What may stand in a user's name is told nowhere; letters and digits may everywhere.
 std::string hexadecimal(std::string_view octets) {
-  constexpr std::string_view kDigits = "0123456789abcdef";
-  std::string out;
-  out.reserve(2 * octets.size());
-  for (const char c : octets) {
-    out += kDigits[static_cast<std::uint8_t>(c) >> 4];
-    out += kDigits[static_cast<std::uint8_t>(c) & 15];
-  }
-  return out;
+  return to_hex({reinterpret_cast<const std::uint8_t*>(octets.data()), octets.size()});
 }
 
 }  // namespace
