@@ -6,7 +6,9 @@ They are in the tree; run this only to add to them. usage: make_service_seeds.py
 import pathlib
 import struct
 
-from scapy.all import BOOTP, DHCP, DNS, DNSQR, DNSRROPT
+from scapy.all import (ARP, BOOTP, DHCP, DNS, DNSQR, DNSRROPT, ICMP, IP, UDP, Dot1Q, Ether, ICMPv6EchoRequest,
+                       ICMPv6ND_NA, ICMPv6ND_NS, ICMPv6ND_RS, ICMPv6NDOptDstLLAddr,
+                       ICMPv6NDOptSrcLLAddr, IPv6)
 
 CORPUS = pathlib.Path(__file__).parent / "corpus"
 
@@ -67,6 +69,26 @@ DHCPS = {
     "many": b"".join(dhcp("discover", client=n) for n in range(12)),
 }
 
+GUEST = "02:00:00:00:00:11"
+ALL = Ether(src=GUEST, dst="ff:ff:ff:ff:ff:ff")
+US = Ether(src=GUEST, dst="02:00:00:00:00:01")
+GROUP = IPv6(src="fd5a:1::5", dst="ff02::1:ff00:1", hlim=255)
+LINK = ICMPv6NDOptSrcLLAddr(lladdr=GUEST)
+FRAMES = {
+    "arp": ALL / ARP(hwsrc=GUEST, psrc="10.137.0.2", pdst="10.137.0.1"),
+    "arp_probe": ALL / ARP(hwsrc=GUEST, psrc="0.0.0.0", pdst="10.137.0.2"),
+    "arp_ours": ALL / Dot1Q(vlan=5) / ARP(hwsrc=GUEST, psrc="198.18.0.9", pdst="198.18.0.9"),
+    "arp_reply": ALL / ARP(op=2, hwsrc=GUEST, psrc="10.137.0.2", pdst="10.137.0.2"),
+    "ns": US / Dot1Q(vlan=5) / GROUP / ICMPv6ND_NS(tgt="fe80::1") / LINK,
+    "ns_detection": US / IPv6(src="::", dst="ff02::1:ff00:1", hlim=255) / ICMPv6ND_NS(tgt="fe80::1"),
+    "na": US / GROUP / ICMPv6ND_NA(tgt="fd5a:1::5") / ICMPv6NDOptDstLLAddr(lladdr=GUEST),
+    "rs": US / Dot1Q(vlan=5) / Dot1Q(vlan=7) / GROUP / ICMPv6ND_RS() / LINK,
+    "echo": US / Dot1Q(vlan=5) / IP(src="10.137.0.2", dst="1.1.1.1") / ICMP() / b"ping",
+    "echo6": US / IPv6(src="fd5a:1::5", dst="2606::1") / ICMPv6EchoRequest(data=b"ping"),
+    "dhcp": ALL / Dot1Q(vlan=5) / IP(src="0.0.0.0", dst="255.255.255.255") / UDP(sport=68, dport=67) /
+            LEASE[4:304],
+}
+
 
 def write(target, name, data):
     folder = CORPUS / target
@@ -79,6 +101,8 @@ def main():
         write("service_dns", name, bytes([flags]) + bytes(message))
     for name, messages in DHCPS.items():
         write("service_dhcp", name, messages)
+    for name, frame in FRAMES.items():
+        write("service_answers", name, b"\1" + bytes(frame))
 
 
 if __name__ == "__main__":
