@@ -175,8 +175,11 @@ std::size_t SocksHandshake::wanted() const noexcept {
 std::size_t SocksHandshake::missing() const noexcept {
   if (state_ != State::kUnderWay) return 0;
   switch (awaits_) {
-    case Awaits::kMethod:
-      return kShortAnswer - answer_.size() + (credentials_ ? kShortAnswer : 0) + kLeastReply;
+    case Awaits::kMethod: {
+      const bool may_leave_out = answer_.empty() ? pipelined_ : method_left_out();
+      return kShortAnswer - answer_.size() + (credentials_ && !may_leave_out ? kShortAnswer : 0) +
+             kLeastReply;
+    }
     case Awaits::kCredentials:
       return kShortAnswer - answer_.size() + kLeastReply;
     case Awaits::kReply:
@@ -202,6 +205,7 @@ std::size_t SocksHandshake::receive(Bytes bytes) {
 void SocksHandshake::take_answer() {
   switch (awaits_) {
     case Awaits::kMethod:
+      if (method_left_out()) return take_credentials_answer();
       if (answer_[0] != kVersion) return fail(SocksFailure::kNotSocks);
       if (answer_[1] == kNoAcceptableMethod) return fail(SocksFailure::kNoMethod);
       if (answer_[1] != (credentials_ ? kUserPassword : kNoAuthentication)) {
@@ -209,12 +213,21 @@ void SocksHandshake::take_answer() {
       }
       return next(credentials_ ? Awaits::kCredentials : Awaits::kReply);
     case Awaits::kCredentials:
-      if (answer_[0] != kCredentialsVersion) return fail(SocksFailure::kNotSocks);
-      if (answer_[1] != 0) return fail(SocksFailure::kCredentials);
-      return next(Awaits::kReply);
+      return take_credentials_answer();
     case Awaits::kReply:
       return take_reply();
   }
+}
+
+void SocksHandshake::take_credentials_answer() {
+  if (answer_[0] != kCredentialsVersion) return fail(SocksFailure::kNotSocks);
+  if (answer_[1] != 0) return fail(SocksFailure::kCredentials);
+  next(Awaits::kReply);
+}
+
+// The first octet of the first answer has come, and is that of the second.
+bool SocksHandshake::method_left_out() const noexcept {
+  return pipelined_ && credentials_ && answer_.front() == kCredentialsVersion;
 }
 
 void SocksHandshake::next(Awaits awaits) noexcept {

@@ -4,7 +4,9 @@
 // none at all. A proxy that ignored credentials would drop what they stand for (with Tor: which
 // circuits may be shared), so there is no fall-back. As only one answer lets the handshake go on,
 // everything may be sent at once (`pipelined`), and the answers are read as they come: a round trip
-// in place of three. What the proxy sends behind its last answer belongs to the stream.
+// in place of three. What the proxy sends behind its last answer belongs to the stream. Tor (0.4.9)
+// leaves out its answer to the method when the credentials come in the same piece; its answer to
+// these, which no other message begins like, then stands for both.
 //
 // Also Tor's two commands that ask for a name or an address in place of a connection, and its own
 // reasons for failures (Tor's socks-extensions.txt, and proposal 304).
@@ -118,7 +120,9 @@ class SocksHandshake {
 
   void fail(SocksFailure failure) noexcept;
   [[nodiscard]] std::size_t wanted() const noexcept;
+  [[nodiscard]] bool method_left_out() const noexcept;
   void take_answer();
+  void take_credentials_answer();
   void take_reply();
   void next(Awaits awaits) noexcept;
 

@@ -169,6 +169,29 @@ TEST(SocksHandshake, SentInPieces) {
   EXPECT_EQ(all.size(), 3U + 1 + 256 + 256 + 4 + 256 + 2);
 }
 
+// As Tor 0.4.9 answers when all came in one piece.
+TEST(SocksHandshake, TheAnswerToTheMethodMayBeLeftOutWhenAllWasSent) {
+  const Octets answers = join(join({1, 0}, kReplyV4), {'h', 'i'});
+  for (std::size_t cut = 1; cut <= answers.size(); ++cut) {
+    SocksHandshake handshake(request("host", kUser), true);
+    EXPECT_EQ(handshake.missing(), 2U + 7U);
+    const std::size_t taken = handshake.receive(Bytes(answers).first(cut));
+    EXPECT_EQ(taken + handshake.receive(Bytes(answers).subspan(taken)), answers.size() - 2);
+    EXPECT_EQ(handshake.state(), State::kDone);
+  }
+  SocksHandshake refused(request("host", kUser), true);
+  (void)refused.receive(Octets{1});
+  EXPECT_EQ(refused.missing(), 1U + 7U);
+  (void)refused.receive(Octets{1});
+  EXPECT_EQ(refused.failure(), SocksFailure::kCredentials);
+  for (const bool pipelined : {false, true}) {  // it was not asked, or had nothing to answer
+    SocksHandshake handshake(request("host", pipelined ? std::nullopt : std::optional(kUser)),
+                             pipelined);
+    (void)handshake.receive(Octets{1, 0});
+    EXPECT_EQ(handshake.failure(), SocksFailure::kNotSocks);
+  }
+}
+
 // So much may be read at once: with the shortest reply there is not an octet more.
 TEST(SocksHandshake, MissingIsWhatIsSurelyAnswer) {
   SocksHandshake handshake(request("host", kUser), false);

@@ -16,22 +16,28 @@ const std::string kEmptyNameReply = raw("\x05\x00\x00\x03\x00\x00\x00");
 
 struct Variant {
   bool credentials, pipelined, optimistic;
+  bool method_left_out = false;  // as Tor does
 };
-const std::vector<Variant> kVariants = {{false, false, false}, {true, false, false},
-                                        {false, true, false},  {true, true, false},
-                                        {true, true, true},    {false, false, true}};
+const std::vector<Variant> kVariants = {
+    {false, false, false}, {true, false, false}, {false, true, false},     {true, true, false},
+    {true, true, true},    {false, false, true}, {true, true, false, true}};
+
+std::string method(const Variant& variant) {
+  if (variant.method_left_out) return "";
+  return variant.credentials ? raw("\x05\x02") : raw("\x05\x00");
+}
 
 // Behind the answer, and in the same segment, comes what the destination said first.
 TEST_F(SocksStreams, EveryAnswerCutAtEveryOctet) {
   for (const Variant& variant : kVariants) {
     for (const std::string& reply : {server.plan.reply, kV6Reply, kNameReply, kEmptyNameReply}) {
-      for (std::size_t cut = 1; cut < 4 + reply.size() + 5; ++cut) {
+      for (std::size_t cut = 1; cut < method(variant).size() + 2 + reply.size() + 5; ++cut) {
         SocksOptions with = options();
         if (variant.credentials) with.credentials = {"me", "secret"};
         with.pipelined = variant.pipelined;
         with.optimistic = variant.optimistic;
         server.plan.reply = reply;
-        server.plan.method = variant.credentials ? raw("\x05\x02") : raw("\x05\x00");
+        server.plan.method = method(variant);
         server.plan.behind = "hello";
         server.plan.first = cut;
         const auto proxy = make(with);
@@ -57,7 +63,7 @@ TEST_F(SocksStreams, OneOctetATurn) {
     if (variant.credentials) with.credentials = {"me", "secret"};
     with.pipelined = variant.pipelined;
     with.optimistic = variant.optimistic;
-    server.plan.method = variant.credentials ? raw("\x05\x02") : raw("\x05\x00");
+    server.plan.method = method(variant);
     server.plan.behind = "hello";
     server.plan.piece = 1;
     const auto proxy = make(with);
