@@ -395,6 +395,25 @@ TEST_F(DhcpServerFrames, ForUs_WhatIsToUsOrToEverybody) {
   EXPECT_FALSE(server_.is_for(other));
 }
 
+TEST_F(DhcpServerFrames, ClientIdentifier_ComesBack) {
+  for (const std::size_t size : {1, 7, 255}) {
+    std::vector<std::uint8_t> id = {61, static_cast<std::uint8_t>(size)};
+    for (std::size_t i = 0; i < size; ++i) id.push_back(static_cast<std::uint8_t>(i));
+    const Packet reply = server_.answer(frame(octets(from(DhcpType::kDiscover, 1), id)), Time{1h});
+    ASSERT_TRUE(reply);
+    EXPECT_TRUE(verify_checksums(reply));
+    const auto view = wire::DhcpView::parse(payload(reply));
+    ASSERT_TRUE(view);
+    const auto back = view->option(wire::DhcpOption::kClientId);
+    ASSERT_TRUE(back);
+    EXPECT_TRUE(std::ranges::equal(*back, Bytes(id).subspan(2)));
+    EXPECT_EQ(view->fields().router, kGateway);
+    EXPECT_EQ(view->fields().mtu, 1400);
+  }
+  const Packet plain = server_.answer(frame(octets(from(DhcpType::kDiscover, 1))), Time{1h});
+  EXPECT_FALSE(wire::DhcpView::parse(payload(plain))->option(wire::DhcpOption::kClientId));
+}
+
 TEST_F(DhcpServerFrames, WrongChecksum_Ignored) {
   Packet request = frame(octets(from(DhcpType::kDiscover, 1)));
   request.mutable_bytes()[60] ^= 1;
@@ -461,7 +480,9 @@ RC_GTEST_PROP(DhcpServerProperty, NoAddressTwice, ()) {
     RC_ASSERT(server->options().network.contains(got));
     RC_ASSERT(got != kGateway);
     const auto it = held.find(got);
-    RC_ASSERT(it == held.end() || it->second.client == client || it->second.until <= server.now);
+    const bool is_anothers =
+        it != held.end() && it->second.client != client && it->second.until > server.now;
+    RC_ASSERT(!is_anothers);
     std::erase_if(held, [&](const auto& entry) { return entry.second.client == client; });
     held[got] = {client, server.now + 1h};
   }

@@ -40,6 +40,18 @@ std::string client_of(const wire::DhcpView& view, const MacAddress& hardware) {
   return "i" + std::string(id->begin(), id->end());
 }
 
+// Puts the client's identifier behind the options of a message that begins `out` (RFC 6842 section
+// 3); there is room for it behind DhcpFields::kSize.
+void append_client_id(MutableBytes out, Bytes id) noexcept {
+  constexpr auto kEnd = static_cast<std::uint8_t>(wire::DhcpOption::kEnd);
+  std::size_t at = wire::DhcpView::kMinSize;
+  while (out[at] != kEnd) at += 2U + out[at + 1];
+  out[at++] = static_cast<std::uint8_t>(wire::DhcpOption::kClientId);
+  out[at++] = static_cast<std::uint8_t>(id.size());
+  std::ranges::copy(id, out.subspan(at).begin());
+  out[at + id.size()] = kEnd;
+}
+
 DhcpServerOptions sane(DhcpServerOptions options) {
   options.lease = std::max<Duration>(options.lease, 1min);
   return options;
@@ -70,19 +82,21 @@ Packet DhcpServer::answer(const Packet& request, Time now) {
   if (!reply) return {};
   constexpr std::size_t kUdp = wire::Ipv4View::kMinSize;
   constexpr std::size_t kMessage = kUdp + wire::UdpFields::kSize;
-  constexpr std::size_t kSize = kMessage + wire::DhcpFields::kSize;
-  Packet out = answer_frame(request, options_.mac, reply->mac, kSize);
+  const Bytes id = reply->client_id;
+  const std::size_t size = wire::DhcpFields::kSize + (id.empty() ? 0 : 2 + id.size());
+  Packet out = answer_frame(request, options_.mac, reply->mac, kMessage + size);
   if (!out) return out;
   const MutableBytes ip_packet = out.mutable_bytes().subspan(request.layout().network_offset);
   wire::Ipv4Fields ip;
   ip.source = options_.gateway;
   ip.destination = reply->address;
   ip.protocol = wire::IpProtocol::kUdp;
-  ip.payload_length = kSize - kUdp;
+  ip.payload_length = static_cast<std::uint16_t>(wire::UdpFields::kSize + size);
   ip.emit(ip_packet);
-  wire::UdpFields{wire::kDhcpServerPort, wire::kDhcpClientPort, wire::DhcpFields::kSize}.emit(
-      ip_packet.subspan(kUdp));
+  wire::UdpFields{wire::kDhcpServerPort, wire::kDhcpClientPort, static_cast<std::uint16_t>(size)}
+      .emit(ip_packet.subspan(kUdp));
   reply->message.emit(ip_packet.subspan(kMessage));
+  if (!id.empty()) append_client_id(ip_packet.subspan(kMessage), id);
   compute_checksums(out);
   return out;
 }
@@ -125,6 +139,7 @@ std::optional<DhcpReply> DhcpServer::answer(Bytes message, Ipv4Address source, T
       counters_.ignored.add();
       break;
   }
+  if (reply) reply->client_id = view->option(wire::DhcpOption::kClientId).value_or(Bytes{});
   counters_.leased.set(lists_[static_cast<std::size_t>(State::kLeased)].size());
   return reply;
 }

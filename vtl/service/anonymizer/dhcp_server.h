@@ -50,6 +50,7 @@ struct DhcpReply {
   wire::DhcpFields message;
   wire::Ipv4Address address;
   wire::MacAddress mac;
+  Bytes client_id;  ///< to be given back (RFC 6842); lies in what the client sent
 };
 
 struct DhcpCounters {

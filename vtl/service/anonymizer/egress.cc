@@ -67,6 +67,7 @@ struct SpecialNetwork {
 template <std::size_t n>
 std::vector<SpecialNetwork> parsed(const std::array<Special, n>& table) {
   std::vector<SpecialNetwork> out;
+  out.reserve(n);
   for (const Special& line : table)
     out.push_back({*IpNetwork::parse(line.network), line.reachable});
   return out;
