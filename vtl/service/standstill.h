@@ -3,10 +3,10 @@
 // Theory of operation. While chunks are held, what the reader has taken is watched. A direction
 // moves when at least kPace octets, and at least a quarter of the memory that it holds, were taken
 // within kPatience, or when it came to hold nothing. One that does not move is as good as dead to
-// whoever waits for that memory, however politely its peer answers probes: when the pool has not
-// even a first chunk left (ChunkPool::spent()), its connection is reset and counted. Who holds
-// memory for long must therefore make use of it, at a rate that turns the whole pool over within
-// minutes.
+// whoever waits for that memory, however politely its peer answers probes: when the pool has fewer
+// first chunks left than are waited for (Starved::short_of()), its connection is reset and counted.
+// Who holds memory for long must therefore make use of it, at a rate that turns the whole pool over
+// within minutes.
 //
 // Thread rule: a value.
 #pragma once

@@ -29,9 +29,11 @@ namespace vtl::service {
 
 /// What a connection waits for.
 struct Lacks {
-  bool received = false;  ///< a chunk to receive into
-  bool to_send = false;   ///< a chunk to send from
-  bool packets = false;   ///< a buffer for a frame
+  bool received : 1 = false;  ///< a chunk to receive into
+  bool to_send : 1 = false;   ///< a chunk to send from
+  bool packets : 1 = false;   ///< a buffer for a frame
+  /// Of the chunks that it lacks, it has not one.
+  bool first_received : 1 = false, first_to_send : 1 = false;
   [[nodiscard]] bool any() const noexcept { return received || to_send || packets; }
 };
 
@@ -66,6 +68,13 @@ class Starved {
   }
 
   [[nodiscard]] const ChunkPool& pool() const noexcept { return pool_; }
+  /// Not even a first chunk is left, or there are fewer than items that wait for their first one:
+  /// who stands still gives way, as many as are waited for.
+  [[nodiscard]] bool short_of(ChunkPool::Use use) const noexcept {
+    const std::size_t waiting =
+        use == ChunkPool::Use::kReceived ? waiting_.first_received : waiting_.first_to_send;
+    return pool_.available(use, 0) < std::max<std::size_t>(waiting, 1);
+  }
   /// An item stood still while the pool was spent, and was reset.
   void note_yield() noexcept { ++yielded_; }
 
@@ -95,16 +104,20 @@ class Starved {
 
  private:
   struct Waiting {  // how many, by what they lack
-    std::size_t received = 0, to_send = 0, packets = 0;
+    std::size_t received = 0, to_send = 0, packets = 0, first_received = 0, first_to_send = 0;
     void add(Lacks lacks) noexcept {
       received += static_cast<std::size_t>(lacks.received);
       to_send += static_cast<std::size_t>(lacks.to_send);
       packets += static_cast<std::size_t>(lacks.packets);
+      first_received += static_cast<std::size_t>(lacks.first_received);
+      first_to_send += static_cast<std::size_t>(lacks.first_to_send);
     }
     void remove(Lacks lacks) noexcept {
       received -= static_cast<std::size_t>(lacks.received);
       to_send -= static_cast<std::size_t>(lacks.to_send);
       packets -= static_cast<std::size_t>(lacks.packets);
+      first_received -= static_cast<std::size_t>(lacks.first_received);
+      first_to_send -= static_cast<std::size_t>(lacks.first_to_send);
     }
   };
 

@@ -123,12 +123,17 @@ Lacks SplitConnection::lacks() const noexcept {
   out.received = client.receive_starved() || server.receive_starved();
   out.to_send = (client.readable() > 0 && server.send_starved()) ||
                 (server.readable() > 0 && client.send_starved());
+  const auto none = [&](std::size_t Endpoint::Chunks::* use) {
+    return client.chunks().*use == 0 && server.chunks().*use == 0;
+  };
+  out.first_received = out.received && none(&Endpoint::Chunks::received);
+  out.first_to_send = out.to_send && none(&Endpoint::Chunks::to_send);
   return out;
 }
 
-// What stands still in a kind of memory that has nothing left for others.
+// What stands still in a kind of memory of which others wait for their first chunk.
 bool SplitConnection::must_yield(Time now) noexcept {
-  const ChunkPool& pool = table_.starved().pool();
+  const auto& starved = table_.starved();
   bool yields = false;
   for (const Side side : {Side::kClient, Side::kServer}) {
     End& from = end(side);
@@ -136,8 +141,8 @@ bool SplitConnection::must_yield(Time now) noexcept {
     const std::size_t received = from.endpoint.chunks().received;
     const std::size_t to_send = to.chunks().to_send;
     if (!from.still.observe(received + to_send, from.octets - to.unacknowledged(), now)) continue;
-    yields |= (received > 0 && pool.spent(ChunkPool::Use::kReceived)) ||
-              (to_send > 0 && pool.spent(ChunkPool::Use::kToSend));
+    yields |= (received > 0 && starved.short_of(ChunkPool::Use::kReceived)) ||
+              (to_send > 0 && starved.short_of(ChunkPool::Use::kToSend));
   }
   return yields;
 }
