@@ -79,6 +79,30 @@ bool Relay::may_be_replaced_by(const endpoint::Segment& syn) const noexcept {
          (stream_over_ && endpoint_.yields_to(syn));
 }
 
+// What the stream takes at once is never stored here.
+void Relay::process(const endpoint::Segment& segment, const wire::MacAddress& mac, Time now) {
+  if (endpoint_.fits(segment)) path_.destination_mac = mac;
+  if (phase_ != Phase::kOpen || stream_ == nullptr || stream_over_) {
+    endpoint_.process(segment, now);
+    return;
+  }
+  const auto write = [this](Bytes bytes) {
+    const std::size_t taken = stream_->write(bytes);
+    bytes_from_guest_ += taken;
+    return taken;
+  };
+  const endpoint::Reader reader(write);
+  endpoint::Segment shown = segment;
+  shown.reader = &reader;
+  endpoint_.process(shown, now);
+}
+
+void Relay::leave() noexcept {
+  timer_.cancel();
+  phase_ = Phase::kOver;
+  table_.owner().on_left(*this);
+}
+
 void Relay::pump() {
   if (phase_ == Phase::kOver) return;
   const Time now = table_.context().reactor().now();
@@ -117,17 +141,20 @@ Lacks Relay::lacks() const noexcept {
   out.packets = refused_;
   out.received = endpoint_.receive_starved();
   out.to_send = stream_ready_ && endpoint_.send_starved();
+  const auto [received, to_send] = endpoint_.chunks();
+  out.first_received = out.received && received == 0;
+  out.first_to_send = out.to_send && to_send == 0;
   return out;
 }
 
-// What stands still in a kind of memory that has nothing left for others.
+// What stands still in a kind of memory of which others wait for their first chunk.
 bool Relay::must_yield(Time now) noexcept {
-  const ChunkPool& pool = table_.starved().pool();
+  const auto& starved = table_.starved();
   const auto [received, to_send] = endpoint_.chunks();
   const bool in = from_guest_.observe(received, bytes_from_guest_, now);
   const bool out = to_guest_.observe(to_send, bytes_to_guest_ - endpoint_.unacknowledged(), now);
-  return (in && pool.spent(ChunkPool::Use::kReceived)) ||
-         (out && pool.spent(ChunkPool::Use::kToSend));
+  return (in && starved.short_of(ChunkPool::Use::kReceived)) ||
+         (out && starved.short_of(ChunkPool::Use::kToSend));
 }
 
 void Relay::follow_handshake() {

@@ -57,6 +57,8 @@ class RelayOwner {
     (void)relay;
     return false;
   }
+  /// `relay` has left the table.
+  virtual void on_left(const Relay& relay) noexcept { (void)relay; }
 };
 
 class Relay final : public transport::StreamHandler {
@@ -91,10 +93,7 @@ class Relay final : public transport::StreamHandler {
 
   /// A segment from the guest, in a frame from `mac`, where answers go if the segment fits the
   /// connection (Endpoint::fits()); pump() must follow (the table batches it).
-  void process(const endpoint::Segment& segment, const wire::MacAddress& mac, Time now) {
-    if (endpoint_.fits(segment)) path_.destination_mac = mac;
-    endpoint_.process(segment, now);
-  }
+  void process(const endpoint::Segment& segment, const wire::MacAddress& mac, Time now);
   /// An ICMP error that quotes this connection.
   void icmp_error(bool hard, Time now) { endpoint_.icmp_error(hard, now); }
   [[nodiscard]] bool in_flight(wire::SeqNum seq) const noexcept { return endpoint_.in_flight(seq); }
@@ -109,10 +108,7 @@ class Relay final : public transport::StreamHandler {
   /// Resets both sides now.
   void abort(transport::StreamError reason = transport::StreamError::kReset);
   /// It has lost its place in the table: nothing more will happen, whoever still has it scheduled.
-  void leave() noexcept {
-    timer_.cancel();
-    phase_ = Phase::kOver;
-  }
+  void leave() noexcept;
 
   /// The flow as the guest's frames carry it.
   [[nodiscard]] wire::FlowKey key() const noexcept { return path_.key.reversed(); }
