@@ -31,7 +31,8 @@ ARROWS = {
     "control": ["service", "engine", "transport", "iface", "packet", "wire", "base"],
 }
 # A service sees interfaces and transports through their contracts only.
-SERVICE_MAY_INCLUDE = {"vtl/iface/interface.h", "vtl/transport/transport.h", "vtl/transport/proxy.h"}
+SERVICE_MAY_INCLUDE = {"vtl/iface/interface.h", "vtl/transport/transport.h", "vtl/transport/proxy.h",
+                       "vtl/transport/failover.h"}
 # These rooms make no system call, read no clock, draw no random number and start no thread.
 PURE_ROOMS = {"wire", "model", "endpoint"}
 IMPURE_INCLUDES = re.compile(

@@ -5,7 +5,9 @@
 //   10.0.0.1             192.0.2.7                   198.51.100.7              10.0.0.2
 //
 // covers: conf/bridge.yaml, conf/site-a.yaml, conf/site-b.yaml, conf/split-tcp.yaml, conf/wan.yaml,
-// conf/shared-uplink.yaml, conf/replay.yaml, conf/split.yaml
+// conf/shared-uplink.yaml, conf/replay.yaml, conf/split.yaml, conf/anonymizer.yaml
+//
+// covers: vtl anonymizer
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
@@ -124,6 +126,27 @@ TEST_F(ConfExamples, SplitPlaysBothEndsOfTheConnection) {
     EXPECT_EQ(flows[0]["bytes_out"], 26);
     EXPECT_EQ(flows[0]["transform"], "split");
   });
+  EXPECT_TRUE(must(vtl.stop()).ok()) << vtl.errors();
+}
+
+// No Tor runs on this host: the guest gets its address and names, and honest refusals.
+TEST_F(ConfExamples, AnonymizerConfiguresItsGuestAndRefusesWithoutAProxy) {
+  lab::Host& host = *must(lab_.add_host("vtl"));
+  must(lab_.connect({*client_, "eth0"}, {host, "eth1"}));
+  auto vtl = run_example(host, "anonymizer.yaml");
+  must(client_->ip("addr add 10.137.0.9/24 dev eth0\nroute add default via 10.137.0.1"));
+  const auto name = must(client_->output_of({"kdig", "+short", "@9.9.9.9", "www.example.org"}));
+  EXPECT_THAT(name, testing::MatchesRegex("198\\.1[89]\\..*\n"));
+  auto refused =
+      must(client_->start({.argv = {"nc", "-v", "-n", name.substr(0, name.find('\n')), "80"}}));
+  EXPECT_FALSE(must(refused.wait(kBound)).ok());
+  EXPECT_THAT(refused.errors(), testing::HasSubstr("Connection refused"));
+  const auto proxy = ask(host, "status")["proxies"][0];
+  EXPECT_EQ(proxy["name"], "tor");
+  EXPECT_EQ(proxy["up"], false);
+  EXPECT_THAT(proxy["error"].get<std::string>(), testing::HasSubstr("refused"));
+  must(host.output_of({lab::vtl_binary().string(), "anonymizer", "new-identity", "vm1", "--socket",
+                       socket_of(host)}));
   EXPECT_TRUE(must(vtl.stop()).ok()) << vtl.errors();
 }
 

@@ -48,7 +48,11 @@ class TestContext final : public engine::ServiceContext {
   [[nodiscard]] wire::MacAddress interface_mac(engine::Direction) const noexcept override {
     return {};
   }
-  [[nodiscard]] transport::Proxy* proxy(std::string_view) noexcept override { return nullptr; }
+  /// "proxy" is what set_proxy() was given.
+  [[nodiscard]] transport::Proxy* proxy(std::string_view name) noexcept override {
+    return name == "proxy" ? proxy_ : nullptr;
+  }
+  void set_proxy(transport::Proxy& proxy) noexcept { proxy_ = &proxy; }
   [[nodiscard]] transport::Transport* peer(std::string_view name) noexcept override {
     return name == "peer" ? transport_ : nullptr;
   }
@@ -60,6 +64,7 @@ class TestContext final : public engine::ServiceContext {
   VirtualReactor& reactor_;
   PacketPool& pool_;
   transport::Transport* transport_;
+  transport::Proxy* proxy_ = nullptr;
   Rng rng_{1};
   std::string name_ = "link";
 };

@@ -8,12 +8,15 @@
 
 #include <fmt/format.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
+#include <sys/resource.h>
 #include <sys/types.h>
 #include <unistd.h>
 
 #include <atomic>
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
+#include <cstring>
 #include <functional>
 #include <latch>
 #include <memory>
@@ -159,8 +162,19 @@ int run_until_signal(engine::Engine& engine, const config::Config& config) {
   return kSuccess;
 }
 
+// Each connection through a proxy takes a descriptor.
+void raise_open_files() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  if (setrlimit(RLIMIT_NOFILE, &limit) != 0) {
+    log::warn("cannot raise the limit of open files: {}", std::strerror(errno));
+  }
+}
+
 int run_config(const config::Config& config) {
   set_up_log(config.log_level);
+  raise_open_files();
   auto description = config::build(config);
   if (!description) {
     fmt::print(stderr, "{}\n", description.error().message);

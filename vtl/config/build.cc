@@ -11,12 +11,14 @@
 #include <vector>
 
 #include "vtl/iface/cut_through.h"
+#include "vtl/service/anonymizer/anonymizer.h"
 #include "vtl/service/bridge/bridge.h"
 #include "vtl/service/flow_observer/flow_observer.h"
 #include "vtl/service/gateway/gateway.h"
 #include "vtl/service/gateway/preface.h"
 #include "vtl/service/split/split.h"
 #include "vtl/transport/make_transport.h"
+#include "vtl/transport/socks_proxy.h"
 
 namespace vtl::config {
 namespace {
@@ -103,6 +105,11 @@ engine::PeerConfig build_peer(const PeerConfig& config) {
           }};
 }
 
+engine::ProxyConfig build_proxy(const transport::SocksOptions& options) {
+  return {.name = options.name,
+          .open = [options](Reactor& reactor) { return transport::make_socks(options, reactor); }};
+}
+
 /// One for each peer that a gateway names.
 using Routers = std::map<std::string, std::shared_ptr<service::StreamRouter>>;
 
@@ -125,6 +132,11 @@ engine::ServiceFactory build_service(const ServiceOptions& options, Routers& rou
             return [split](std::uint32_t) -> std::unique_ptr<engine::Service> {
               auto made = service::Split::create(split);  // compiled when the file was read
               return made ? std::move(*made) : nullptr;
+            };
+          },
+          [](const service::AnonymizerOptions& anonymizer) -> engine::ServiceFactory {
+            return [anonymizer](std::uint32_t) -> std::unique_ptr<engine::Service> {
+              return std::make_unique<service::Anonymizer>(anonymizer);
             };
           },
       },
@@ -172,8 +184,11 @@ engine::LinkConfig build_link(const Config& all, const LinkConfig& config, Route
   out.network = config.network;
   for (const auto& service : config.services) {
     out.services.push_back(build_service(service, routers));
-    // One line has one rate: it is not to be had once per worker.
-    if (std::holds_alternative<service::ImpairConfig>(service)) out.many_workers = false;
+    // One line has one rate, and one guest network one table of names: not once per worker.
+    if (std::holds_alternative<service::ImpairConfig>(service) ||
+        std::holds_alternative<service::AnonymizerOptions>(service)) {
+      out.many_workers = false;
+    }
   }
   if (config.observe_flows) {
     out.observer = [](std::uint32_t) -> std::unique_ptr<engine::Observer> {
@@ -206,6 +221,12 @@ Outcome<engine::EngineConfig> build(const Config& config) {
           fmt::format("{}: peer '{}': {}", config.file, peer.options.name, good.error().message));
     }
     out.peers.push_back(build_peer(peer));
+  }
+  for (const auto& proxy : config.proxies) {
+    if (auto good = transport::check(proxy); !good) {
+      return fail(fmt::format("{}: proxy '{}': {}", config.file, proxy.name, good.error().message));
+    }
+    out.proxies.push_back(build_proxy(proxy));
   }
   Routers routers;
   for (const auto& link : config.links) out.links.push_back(build_link(config, link, routers));

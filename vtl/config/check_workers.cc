@@ -69,7 +69,8 @@ struct Played {
 };
 constexpr Played kPlayed[] = {{"gateway", obstacle_to_gateway}, {"split", obstacle_to_split}};
 
-// The node of the first service of a kind in a link, as the file has it.
+}  // namespace
+
 const Node* service_of(const Node& link, std::string_view kind) {
   const auto services = std::ranges::find(link.entries, "services", &Node::Entry::key);
   if (services == link.entries.end()) return nullptr;
@@ -80,8 +81,6 @@ const Node* service_of(const Node& link, std::string_view kind) {
   });
   return it == services->value.items.end() ? nullptr : &*it;
 }
-
-}  // namespace
 
 void check_workers(const Node& links, const Config& config, Diagnostics& diagnostics) {
   if (config.workers == 1) return;

@@ -127,14 +127,18 @@ void read_root(const Node& tree, Config& config, Diagnostics& diagnostics) {
   read_interfaces(root, config);
   const Node* const peers = root.find("peers");
   if (peers != nullptr) config.peers = read_peers(*peers, diagnostics);
+  const Node* const proxies = root.find("proxies");
+  if (proxies != nullptr) config.proxies = read_proxies(*proxies, diagnostics);
   Names names;
   if (const Node* node = root.find("interfaces")) names.interfaces = names_of(*node);
   if (peers != nullptr) names.peers = names_of(*peers);
+  if (proxies != nullptr) names.proxies = names_of(*proxies);
   if (const Node* links = root.require("links", "[{ name: vm1, guest: vm1, network: uplink }]")) {
     config.links = read_links(*links, names, diagnostics);
     if (links->kind == Node::Kind::kSequence && links->items.empty()) {
       diagnostics.add(links->mark, "'links' is empty: there is nothing to run");
     }
+    if (diagnostics.empty()) check_anonymizers(*links, config, diagnostics);
     if (diagnostics.empty()) check_workers(*links, config, diagnostics);
   }
   root.finish();

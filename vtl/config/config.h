@@ -16,6 +16,7 @@
 #include "vtl/config/interface_options.h"
 #include "vtl/config/service_options.h"
 #include "vtl/transport/options.h"
+#include "vtl/transport/socks_options.h"
 #include "vtl/wire/addresses.h"
 
 namespace vtl::config {
@@ -66,6 +67,7 @@ struct Config {
   ControlConfig control;
   std::vector<InterfaceConfig> interfaces;
   std::vector<PeerConfig> peers;
+  std::vector<transport::SocksOptions> proxies;
   std::vector<LinkConfig> links;
 };
 

@@ -30,6 +30,10 @@ InterfaceOptions read_af_packet(Section& section) {
   read_device(section, options.device, "eth0");
   section.flag("promiscuous", options.promiscuous);
   section.flag("host_frames", options.host_frames);
+  section.choice<std::optional<iface::SealUse>>("seal", options.seal,
+                                                {{"off", iface::SealUse::kOff},
+                                                 {"on", iface::SealUse::kOn},
+                                                 {"keep", iface::SealUse::kKeep}});
   section.flag("qdisc_bypass", options.qdisc_bypass);
   section.size("receive_buffer", options.receive_buffer, kMinSocketBuffer, kMaxSocketBuffer);
   section.size("send_buffer", options.send_buffer, kMinSocketBuffer, kMaxSocketBuffer);

@@ -6,8 +6,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <fstream>
-#include <iterator>
 #include <map>
 
 #include "vtl/config/readers.h"
@@ -52,10 +50,6 @@ void read_addresses(Section& section, Options& options) {
   }
 }
 
-bool is_open_to_others(const struct stat& status) {
-  return (status.st_mode & (S_IRWXG | S_IRWXO)) != 0;
-}
-
 // A key that stands in the configuration makes a secret of the whole file. What is no file (a pipe,
 // a test's text) is its maker's to keep.
 void check_configuration_is_private(Section& section, const Options& options) {
@@ -70,38 +64,10 @@ void check_configuration_is_private(Section& section, const Options& options) {
                                section.what(), status.st_mode & 07777, path, options.name));
 }
 
-// The first line of the file is the key; it may end as lines do elsewhere, in CR and LF.
 void read_key_file(Section& section, const std::string& written, Options& options) {
-  const auto path = resolve_path(written, section.diagnostics());
-  struct stat status{};
-  if (stat(path.c_str(), &status) != 0) {
-    section.complain("key_file", fmt::format("key file {}: {}; make one with: (umask 077; openssl "
-                                             "rand -hex 32 > {})",
-                                             path, std::strerror(errno), path));
-    return;
-  }
-  if (!S_ISREG(status.st_mode)) {
-    section.complain("key_file", fmt::format("key file {} is not a file", path));
-    return;
-  }
-  if (is_open_to_others(status)) {
-    section.complain("key_file",
-                     fmt::format("key file {} is open to other users (mode {:04o}); right would "
-                                 "be: chmod 600 {}",
-                                 path, status.st_mode & 07777, path));
-    return;
-  }
-  std::ifstream file(path);
-  if (!std::getline(file, options.key)) {
-    section.complain("key_file", fmt::format("key file {} cannot be read or is empty", path));
-    return;
-  }
-  if (options.key.ends_with('\r')) options.key.pop_back();
-  if (options.key.empty()) {
-    section.complain("key_file", fmt::format("the first line of key file {} is empty; it must be "
-                                             "the key",
-                                             path));
-  }
+  auto key = read_secret(section, "key_file", written, "key file",
+                         "; make one with: (umask 077; openssl rand -hex 32 > {})");
+  if (key) options.key = std::move(*key);
 }
 
 void read_key(Section& section, Options& options) {

@@ -90,54 +90,12 @@ ServiceOptions read_impair(Section& section, const Names&) {
   return config;
 }
 
-void read_network(const Node& node, const Section& section, service::GatewayOptions& options) {
-  if (const auto network = wire::IpNetwork::parse(node.text)) {
-    options.guest_networks.push_back(*network);
-    return;
-  }
-  const auto closest = wire::IpNetwork::around(node.text);
-  section.diagnostics().add(
-      node.mark,
-      closest ? fmt::format("'guest_networks' in {}: {} has bits beyond its prefix; right would "
-                            "be {}",
-                            section.what(), node.text, to_string(*closest))
-              : fmt::format("'guest_networks' in {} must be networks such as 192.0.2.0/24 or "
-                            "2001:db8::/64, not '{}'",
-                            section.what(), node.text));
-}
-
 void read_networks(Section& section, service::GatewayOptions& options) {
-  const Node* const node = section.find("guest_networks");
-  if (node == nullptr || node->kind == Node::Kind::kNull) return;
-  if (node->kind == Node::Kind::kScalar) {
-    read_network(*node, section, options);
-    return;
-  }
-  if (node->kind != Node::Kind::kSequence) {
-    section.complain(
-        "guest_networks",
-        fmt::format("'guest_networks' in {} must be a list such as [192.0.2.0/24], not "
-                    "{}",
-                    section.what(), node->what()));
-    return;
-  }
-  for (const auto& item : node->items) read_network(item, section, options);
-}
-
-/// What every service that plays TCP ends is bounded by.
-template <class Options>
-void read_limits(Section& section, Options& options) {
-  section.integer("max_connections", options.max_connections, 1, 1'000'000);
-  section.integer("max_half_open", options.max_half_open, 1, 1'000'000);
-  section.size("buffer", options.buffer, std::uint64_t{16} << 10, std::uint64_t{1} << 30);
-  section.size("memory", options.memory, std::uint64_t{1} << 20, std::uint64_t{1} << 40);
-  section.duration("keep_alive", options.keep_alive, 0s, 24h);
-  section.duration("time_wait", options.time_wait, 0s, 240s);
-  if (options.memory < options.buffer) {
-    section.complain("memory", fmt::format("'memory' in {} is less than the 'buffer' of a single "
-                                           "connection",
-                                           section.what()));
-  }
+  for_each_item(section, "guest_networks", "[192.0.2.0/24]", [&](const Node& node) {
+    if (auto network = read_network(node, section, "guest_networks")) {
+      options.guest_networks.push_back(*network);
+    }
+  });
 }
 
 ServiceOptions read_gateway(Section& section, const Names& names) {
@@ -176,9 +134,40 @@ constexpr auto kKinds = std::to_array<Kind>({
     {"impair", read_impair},
     {"gateway", read_gateway},
     {"split", read_split},
+    {"anonymizer",
+     [](Section& section, const Names& names) -> ServiceOptions {
+       return read_anonymizer(section, names);
+     }},
 });
 
 }  // namespace
+
+std::optional<wire::IpNetwork> read_network(const Node& node, const Section& section,
+                                            std::string_view key) {
+  if (const auto network = wire::IpNetwork::parse(node.text)) return network;
+  const auto closest = wire::IpNetwork::around(node.text);
+  section.diagnostics().add(
+      node.mark,
+      closest ? fmt::format("'{}' in {}: {} has bits beyond its prefix; right would be {}", key,
+                            section.what(), node.text, to_string(*closest))
+              : fmt::format("'{}' in {} must be networks such as 192.0.2.0/24 or 2001:db8::/64, "
+                            "not '{}'",
+                            key, section.what(), node.text));
+  return std::nullopt;
+}
+
+void for_each_item(Section& section, std::string_view key, std::string_view example,
+                   FunctionRef<void(const Node&)> read) {
+  const Node* const node = section.find(key);
+  if (node == nullptr || node->kind == Node::Kind::kNull) return;
+  if (node->kind == Node::Kind::kScalar) return read(*node);
+  if (node->kind != Node::Kind::kSequence) {
+    section.complain(key, fmt::format("'{}' in {} must be a list such as {}, not {}", key,
+                                      section.what(), example, node->what()));
+    return;
+  }
+  for (const auto& item : node->items) read(item);
+}
 
 std::optional<ServiceOptions> read_service(const Node& node, const std::string& link,
                                            const Names& names, Diagnostics& diagnostics) {

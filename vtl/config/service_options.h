@@ -3,6 +3,7 @@
 
 #include <variant>
 
+#include "vtl/service/anonymizer/options.h"
 #include "vtl/service/gateway/options.h"
 #include "vtl/service/impair/impair.h"
 #include "vtl/service/split/options.h"
@@ -13,6 +14,6 @@ namespace vtl::config {
 struct BridgeOptions {};
 
 using ServiceOptions = std::variant<BridgeOptions, service::ImpairConfig, service::GatewayOptions,
-                                    service::SplitOptions>;
+                                    service::SplitOptions, service::AnonymizerOptions>;
 
 }  // namespace vtl::config

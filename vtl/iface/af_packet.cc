@@ -383,8 +383,8 @@ Outcome<std::vector<std::unique_ptr<Interface>>> open_af_packet_workers(
     sockets.push_back(std::move(*fd));
   }
   std::shared_ptr<Seal> seal;
-  if (options.seal != SealUse::kOff) {
-    auto sealed = Seal::open(options.device, options.seal);
+  if (const SealUse use = options.seal.value_or(SealUse::kOff); use != SealUse::kOff) {
+    auto sealed = Seal::open(options.device, use);
     if (!sealed) return std::unexpected(sealed.error());
     seal = std::move(*sealed);
   }

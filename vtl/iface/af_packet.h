@@ -19,6 +19,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -31,7 +32,7 @@ struct AfPacketOptions {
   std::string device{};
   bool promiscuous = true;   ///< see frames to any MAC
   bool host_frames = false;  ///< read frames addressed to the device's own MAC too
-  SealUse seal = SealUse::kOff;
+  std::optional<SealUse> seal = std::nullopt;  ///< not said: off
   bool qdisc_bypass = false;  ///< send past the queueing discipline: no fairness, a little faster
   std::size_t receive_buffer = std::size_t{32} << 20;  ///< octets, kernel overhead included
   std::size_t send_buffer = std::size_t{8} << 20;      ///< the same, for sending

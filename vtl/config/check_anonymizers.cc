@@ -1,0 +1,68 @@
+// What an anonymizer needs of the rest of the file.
+//
+// The guest's device must be one of which the host sees nothing: an af_packet device is sealed,
+// taps and VMM sockets are VTL's alone by nature; a pcap device cannot be. Streams are kept apart
+// by the credentials that the proxy is given, so a proxy with credentials of its own cannot do it.
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "vtl/config/readers.h"
+
+namespace vtl::config {
+namespace {
+
+void seal_guest(const Node& link_node, const LinkConfig& link, Config& config,
+                Diagnostics& diagnostics) {
+  const auto guest = std::ranges::find(config.interfaces, link.guest, &InterfaceConfig::name);
+  if (guest == config.interfaces.end()) return;
+  const Node* const node = service_of(link_node, "anonymizer");
+  const Mark mark = node != nullptr ? node->mark : link_node.mark;
+  if (std::holds_alternative<iface::PcapOptions>(guest->options)) {
+    diagnostics.add(mark, fmt::format("the anonymizer of link '{}' needs a guest whose frames the "
+                                      "host does not see: make interface '{}' of type af_packet",
+                                      link.name, link.guest));
+  }
+  auto* const af_packet = std::get_if<iface::AfPacketOptions>(&guest->options);
+  if (af_packet == nullptr) return;
+  if (!af_packet->seal) af_packet->seal = iface::SealUse::kOn;
+  if (af_packet->seal == iface::SealUse::kOff) {
+    diagnostics.add(mark, fmt::format("interface '{}' says seal: off, so the host would see and "
+                                      "answer the guest of link '{}' beside its anonymizer; leave "
+                                      "'seal' out, or say on or keep",
+                                      link.guest, link.name));
+  }
+}
+
+void check_isolation(const Node& node, const LinkConfig& link,
+                     const service::AnonymizerOptions& options, const Config& config,
+                     Diagnostics& diagnostics) {
+  if (options.isolation == service::IsolateBy::kNothing) return;
+  for (const auto& name : options.proxies) {
+    const auto proxy = std::ranges::find(config.proxies, name, &transport::SocksOptions::name);
+    if (proxy == config.proxies.end() || !proxy->credentials) continue;
+    diagnostics.add(node.mark,
+                    fmt::format("the anonymizer of link '{}' keeps streams apart by the user and "
+                                "password that it tells the proxy, but proxy '{}' has its own; say "
+                                "isolation: none, or leave 'user' out there",
+                                link.name, name));
+  }
+}
+
+}  // namespace
+
+void check_anonymizers(const Node& links, Config& config, Diagnostics& diagnostics) {
+  for (std::size_t i = 0; i < config.links.size(); ++i) {
+    const LinkConfig& link = config.links[i];
+    for (const ServiceOptions& service : link.services) {
+      const auto* const options = std::get_if<service::AnonymizerOptions>(&service);
+      if (options == nullptr) continue;
+      seal_guest(links.items[i], link, config, diagnostics);
+      const Node* const node = service_of(links.items[i], "anonymizer");
+      if (node != nullptr) check_isolation(*node, link, *options, config, diagnostics);
+    }
+  }
+}
+
+}  // namespace vtl::config

@@ -1,0 +1,87 @@
+// GuestAnswers: what the anonymizer says to a guest that is no TCP connection: neighbours, the
+// guest's configuration, names, echo.
+//
+// A frame is taken when it asks for something that is answered here, or that is for the network
+// itself and needs no answer; else it is left to the caller, who drops it. Answers come from one
+// made-up MAC address, the same for a link's name after every start.
+//
+// Look-ups that the proxy has to make (dns: resolve) wait here, at most kMaxLookUps of them; beyond
+// that a question is dropped as memory-bound, and the guest asks again.
+// Thread rule: the worker of the link.
+#pragma once
+
+#include <absl/container/flat_hash_map.h>
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "vtl/base/timer_wheel.h"
+#include "vtl/engine/service.h"
+#include "vtl/service/anonymizer/dhcp_server.h"
+#include "vtl/service/anonymizer/dns_responder.h"
+#include "vtl/service/anonymizer/identities.h"
+#include "vtl/service/anonymizer/neighbour_responder.h"
+#include "vtl/service/anonymizer/options.h"
+#include "vtl/transport/proxy.h"
+
+namespace vtl::service {
+
+class GuestAnswers {
+ public:
+  static constexpr std::size_t kMaxLookUps = 1024;
+
+  /// All outlive this.
+  struct Parts {
+    const AnonymizerOptions& options;
+    NamePool& names;
+    const EgressList& egress;
+    transport::Proxy& proxy;
+    const Identities& identities;
+  };
+  GuestAnswers(engine::ServiceContext& context, const Parts& parts);
+  ~GuestAnswers();
+  GuestAnswers(const GuestAnswers&) = delete;
+  GuestAnswers& operator=(const GuestAnswers&) = delete;
+
+  /// A frame of the guest's that is no fragment and has no error in its headers. False: it is none
+  /// of those answered here, and still the caller's.
+  [[nodiscard]] bool take(Packet& packet);
+  /// The stream of a connection to port 53.
+  [[nodiscard]] std::unique_ptr<transport::Stream> open_stream(const wire::IpAddress& guest,
+                                                               std::uint16_t vlan,
+                                                               transport::StreamHandler& handler);
+  void list_metrics(std::vector<engine::ServiceMetric>& out) const;
+
+ private:
+  /// A question that the proxy is asked: the frame that it came in, to be answered.
+  struct Waiting {
+    Packet question;
+    DnsAsked asked;
+    std::unique_ptr<transport::LookUp> look_up;
+  };
+  struct Counters {
+    std::uint64_t echoes = 0, look_ups_limited = 0;
+  };
+
+  void answer_dns(Packet packet);
+  void look_up(Packet packet, DnsOutcome::LookUp look_up);
+  void found(std::uint64_t number, const Result<transport::Host, transport::StreamError>& host);
+  void emit(Packet packet);
+  void advertise();
+  [[nodiscard]] Time now() const { return context_.reactor().now(); }
+
+  engine::ServiceContext& context_;
+  Parts parts_;
+  wire::MacAddress mac_;
+  DnsResponder dns_;
+  std::optional<DhcpServer> dhcp_;
+  std::optional<NeighbourResponder> neighbours_;
+  Timer advertise_;
+  absl::flat_hash_map<std::uint64_t, Waiting> waiting_;
+  std::uint64_t next_question_ = 0;
+  Counters counters_;
+};
+
+}  // namespace vtl::service

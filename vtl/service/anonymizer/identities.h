@@ -1,0 +1,35 @@
+// Identities: what the proxy is told so that it keeps streams apart.
+//
+// An isolation value is a keyed hash of whom a stream is for (the guest, the destination, both, or
+// the link as a whole), so the proxy learns nothing but which streams are the same. The key is
+// drawn anew by renew(): then nothing that is opened later shares a way with what was opened
+// before.
+//
+// Thread rule: one thread.
+#pragma once
+
+#include <array>
+#include <string>
+
+#include "vtl/base/siphash.h"
+#include "vtl/service/anonymizer/options.h"
+#include "vtl/transport/proxy.h"
+#include "vtl/wire/addresses.h"
+
+namespace vtl::service {
+
+class Identities {
+ public:
+  explicit Identities(IsolateBy by) : by_(by) { renew(); }
+
+  void renew();
+  /// Sixteen octets; the same for the same guest and destination until renew().
+  [[nodiscard]] std::string of(const wire::IpAddress& guest, std::uint16_t vlan,
+                               const transport::Host& destination) const;
+
+ private:
+  IsolateBy by_;
+  std::array<SipKey, 2> keys_{};
+};
+
+}  // namespace vtl::service
