@@ -43,7 +43,7 @@ if SYMBOLIZER:  # else the sanitizers tell addresses
     ENVIRONMENT["ASAN_SYMBOLIZER_PATH"] = SYMBOLIZER
 Plan = collections.namedtuple("Plan", "preset suites only parallel")
 # What dev builds beside tests, so that nothing rots unbuilt.
-PROGRAMS = {"vtl_program_vtl", "lab", "inject_data", "vtl-demo", "vtl-bench", "vtl-raw-udt",
+PROGRAMS = {"vtl_program_vtl", "lab", "inject_data", "vtl-demo", "vtl-bench", "vtl-raw-udt", "vtl-socks-relay",
             "stream_rate", "micro_packet", "micro_endpoint", "wire_interop"}
 SAME_IN_ASAN = ["unit", "script", "property", "fuzz"]
 PLANS = [
