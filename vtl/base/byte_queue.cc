@@ -28,22 +28,42 @@ ByteQueue& ByteQueue::operator=(ByteQueue&& other) noexcept {
 }
 
 std::size_t ByteQueue::append(Bytes bytes) {
-  std::size_t taken = 0;
-  while (taken < bytes.size()) {
-    const std::size_t end = head_ + size_;
-    if (end == chunks_.size() * ChunkPool::kChunk) {
-      auto* chunk = pool_ != nullptr ? pool_->allocate(ChunkPool::Use::kToSend)
-                                     : new std::uint8_t[ChunkPool::kChunk];
-      if (chunk == nullptr) break;
-      chunks_.push_back(chunk);
-    }
-    const std::size_t at = end % ChunkPool::kChunk;
-    const std::size_t n = std::min(bytes.size() - taken, ChunkPool::kChunk - at);
-    std::memcpy(chunks_[end / ChunkPool::kChunk] + at, bytes.data() + taken, n);
+  return append_from(bytes.size(), [&bytes](MutableBytes out) {
+    std::memcpy(out.data(), bytes.data(), out.size());
+    bytes = bytes.subspan(out.size());
+    return out.size();
+  });
+}
+
+std::size_t ByteQueue::append_from(std::size_t most, Fill fill) {
+  std::size_t filled = 0;
+  while (filled < most) {
+    MutableBytes room = make_room();
+    if (room.empty()) break;
+    room = room.first(std::min(room.size(), most - filled));
+    const std::size_t n = std::min(fill(room), room.size());
     size_ += n;
-    taken += n;
+    filled += n;
+    if (n == room.size()) continue;
+    if (tail_room() == ChunkPool::kChunk) {  // nothing came into the new one
+      free_chunk(chunks_.back());
+      chunks_.pop_back();
+      free_if_empty(chunks_);
+    }
+    break;
   }
-  return taken;
+  return filled;
+}
+
+// In the last chunk, or in a new one where that is full: then a chunk may be empty for a while.
+MutableBytes ByteQueue::make_room() {
+  if (tail_room() == 0) {
+    auto* chunk = pool_ != nullptr ? pool_->allocate(ChunkPool::Use::kToSend)
+                                   : new std::uint8_t[ChunkPool::kChunk];
+    if (chunk == nullptr) return {};
+    chunks_.push_back(chunk);
+  }
+  return {chunks_.back() + (ChunkPool::kChunk - tail_room()), tail_room()};
 }
 
 void ByteQueue::adopt(std::uint8_t* chunk, std::size_t offset, std::size_t size) {

@@ -16,6 +16,7 @@
 
 #include "vtl/base/bytes.h"
 #include "vtl/base/chunk_pool.h"
+#include "vtl/base/function_ref.h"
 
 namespace vtl {
 
@@ -49,6 +50,12 @@ class ByteQueue {
   [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
   /// Appends as much of `bytes` as the pool gives room for, and returns how much.
   std::size_t append(Bytes bytes);
+  /// Puts octets at `out`'s begin and returns how many, at most out.size(). It calls nothing of the
+  /// queue.
+  using Fill = FunctionRef<std::size_t(MutableBytes out)>;
+  /// Appends what fill() puts into the room of the last chunk and of new ones, until that is `most`
+  /// octets, or fill() puts fewer than there is room for, or the pool is spent; returns how many.
+  std::size_t append_from(std::size_t most, Fill fill);
   /// The first octets, contiguous; empty only when the queue is.
   [[nodiscard]] Bytes front() const noexcept;
   /// Drops n <= size() octets from the front.
@@ -79,6 +86,7 @@ class ByteQueue {
   }
 
  private:
+  [[nodiscard]] MutableBytes make_room();
   void free_chunk(std::uint8_t* chunk) noexcept;
 
   ChunkPool* pool_;

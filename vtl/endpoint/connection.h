@@ -147,6 +147,7 @@ class Connection {
   [[nodiscard]] std::size_t writable() const noexcept;
   [[nodiscard]] std::size_t unacknowledged() const noexcept { return to_send_.size(); }
   std::size_t write(Bytes data, Time now);
+  std::size_t write_from(std::size_t most, ByteQueue::Fill fill, Time now);
   std::size_t take_from(Connection& from, std::size_t most, Time now);
   void shutdown(Time now);
   void abort(Time now);

@@ -117,6 +117,9 @@ std::size_t Endpoint::writable() const noexcept {
 std::size_t Endpoint::write(Bytes data, Time now) {
   return connection_->write(data, now);
 }
+std::size_t Endpoint::write_from(std::size_t most, ByteQueue::Fill fill, Time now) {
+  return connection_->write_from(most, fill, now);
+}
 std::size_t Endpoint::take_from(Endpoint& from, std::size_t most, Time now) {
   return connection_->take_from(*from.connection_, most, now);
 }

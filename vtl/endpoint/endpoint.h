@@ -241,6 +241,10 @@ class Endpoint {
   [[nodiscard]] bool receive_starved() const noexcept;
   /// Appends as much as fits and returns how much.
   std::size_t write(Bytes data, Time now);
+  /// Appends what fill() puts straight into the send buffer, where write() would copy it to: until
+  /// that is `most` octets or what writable() says, or fill() puts fewer than it is offered room
+  /// for. Returns how many; 0 and no call where there is no room. fill() calls nothing of this end.
+  std::size_t write_from(std::size_t most, ByteQueue::Fill fill, Time now);
   /// Moves octets that arrived at `from` to what this end sends, as consume() and write() would,
   /// until `most` or more were moved, and returns how many. Where both have their memory from one
   /// pool chunks change hands, so that a spent pool does not stop it, and it copies only what must

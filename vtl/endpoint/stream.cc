@@ -68,6 +68,12 @@ std::size_t Connection::write(Bytes data, Time now) {
   return n;
 }
 
+std::size_t Connection::write_from(std::size_t most, ByteQueue::Fill fill, Time now) {
+  const std::size_t n = to_send_.append_from(std::min(most, writable()), fill);
+  if (n > 0) on_written(now);
+  return n;
+}
+
 // A chunk that changes hands costs the pool nothing and asks it for nothing: were it full of what
 // arrived, nothing else could go on (chunk_pool.h).
 std::size_t Connection::take_from(Connection& from, std::size_t most, Time now) {

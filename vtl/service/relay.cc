@@ -1,8 +1,6 @@
 #include "vtl/service/relay.h"
 
 #include <algorithm>
-#include <array>
-#include <cassert>
 #include <utility>
 
 #include "vtl/service/icmp_error.h"
@@ -18,7 +16,6 @@ using transport::StreamError;
 /// Octets moved toward the guest in one pump(): bounds its work, so that one bulk connection does
 /// not hold up the others.
 constexpr std::size_t kPumpQuantum = std::size_t{256} << 10;
-constexpr std::size_t kCopyChunk = std::size_t{64} << 10;
 
 StreamError to_stream_error(EndReason reason) {
   switch (reason) {
@@ -197,14 +194,20 @@ void Relay::guest_to_stream(Time now) {
   }
 }
 
+// True: there is more to move than this call may.
 bool Relay::stream_to_guest(Time now) {
-  static thread_local std::array<std::uint8_t, kCopyChunk> scratch;
   std::size_t moved = 0;
   while (moved < kPumpQuantum) {
-    const std::size_t room = std::min(endpoint_.writable(), scratch.size());
-    if (room == 0) return false;
-    const std::size_t n = stream_->read(MutableBytes{scratch.data(), room});
-    if (n == 0) {
+    bool dry = false;
+    const auto read = [&](MutableBytes out) {
+      const std::size_t n = stream_->read(out);
+      dry = n == 0;
+      return n;
+    };
+    const std::size_t n = endpoint_.write_from(kPumpQuantum - moved, read, now);
+    bytes_to_guest_ += n;
+    moved += n;
+    if (dry) {
       stream_ready_ = false;
       if (stream_->at_end() && !endpoint_shut_) {
         endpoint_shut_ = true;
@@ -212,15 +215,7 @@ bool Relay::stream_to_guest(Time now) {
       }
       return false;
     }
-    // What writable() says write() takes: the pool is this worker's, and only write() was between.
-    const std::size_t taken = endpoint_.write(Bytes{scratch.data(), n}, now);
-    assert(taken == n);
-    if (taken < n) {  // these octets would be lost
-      abort(StreamError::kReset);
-      return false;
-    }
-    bytes_to_guest_ += n;
-    moved += n;
+    if (n == 0) return false;  // no room
   }
   return true;
 }
