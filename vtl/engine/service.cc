@@ -5,7 +5,7 @@
 namespace vtl::engine {
 
 Outcome<void> Service::act(std::string_view action) {
-  return fail(fmt::format("a {} has no action '{}'", kind(), action));
+  return fail(fmt::format("{}: there is no action '{}'", kind(), action));
 }
 
 }  // namespace vtl::engine

@@ -247,11 +247,22 @@ void SocksConnection::take(Bytes bytes, const bool& gone) {
 }
 
 /// The proxy has refused, or is none.
+// Who does not want to keep streams apart meets this first.
+std::string_view SocksConnection::hint(SocksFailure failure) const noexcept {
+  const bool ours = with_credentials_ && !state_.options().credentials;
+  if (failure == SocksFailure::kNoMethod && ours) {
+    return " than the user and password by which streams are kept apart (isolation: none does "
+           "without)";
+  }
+  return "";
+}
+
 void SocksConnection::refuse() {
   const SocksFailure failure = handshake_->failure();
   if (failure == SocksFailure::kNotSocks) state_.counters().protocol_errors.add();
   if (!handshake_->negotiated())
-    state_.unreachable(fmt::format("{}: {}", where(), to_string(failure)), with_credentials_);
+    state_.unreachable(fmt::format("{}: {}{}", where(), to_string(failure), hint(failure)),
+                       with_credentials_);
   fail(failure == SocksFailure::kNotSocks ? Failure::kBroken : Failure::kRefused,
        to_stream_error(failure));
 }

@@ -83,6 +83,7 @@ class SocksConnection {
   void read_answers(const bool& gone);
   void take(Bytes bytes, const bool& gone);
   void refuse();
+  [[nodiscard]] std::string_view hint(SocksFailure failure) const noexcept;
   void break_off(int error);
   void fail(Failure failure, StreamError reason);
   void watch(Readiness interest);

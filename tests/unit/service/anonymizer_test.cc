@@ -393,14 +393,14 @@ std::string pattern_of(const std::vector<std::string>& values) {
 }
 
 TEST(Anonymizer, StreamsAreKeptApartByGuestAndDestination) {
-  EXPECT_EQ(pattern_of(isolations(IsolateBy::kNothing)), "aaaa");
+  for (const auto& value : isolations(IsolateBy::kNothing)) EXPECT_EQ(value, "");
   EXPECT_EQ(pattern_of(isolations(IsolateBy::kGuest)), "aaab");
   EXPECT_EQ(pattern_of(isolations(IsolateBy::kDestination)), "aaba");
   EXPECT_EQ(pattern_of(isolations(IsolateBy::kBoth)), "aabc");
 }
 
 TEST(Anonymizer, ANewIdentity_SharesNothingWithTheOld) {
-  for (const auto by : {IsolateBy::kNothing, IsolateBy::kGuest, IsolateBy::kDestination}) {
+  for (const auto by : {IsolateBy::kGuest, IsolateBy::kDestination, IsolateBy::kBoth}) {
     const auto values = isolations(by, true);
     EXPECT_NE(values[0], values[2]);
     EXPECT_NE(values[0], values[3]);
@@ -411,7 +411,14 @@ TEST(Anonymizer, AnUnknownAction_IsRefused) {
   AnonymizerWorld world;
   const auto refused = world.anonymizer->act("dance");
   ASSERT_FALSE(refused);
-  EXPECT_EQ(refused.error().message, "a anonymizer has no action 'dance'");
+  EXPECT_EQ(refused.error().message, "anonymizer: there is no action 'dance'");
+}
+
+TEST(Anonymizer, WithoutIsolation_ThereIsNoIdentityToRenew) {
+  AnonymizerOptions options;
+  options.isolation = IsolateBy::kNothing;
+  AnonymizerWorld world(options);
+  EXPECT_FALSE(world.anonymizer->act("new-identity"));
 }
 
 // Bounds, and the end.

@@ -260,6 +260,9 @@ bool Anonymizer::pass_instead(Relay& relay) {
 
 Outcome<void> Anonymizer::act(std::string_view action) {
   if (action != "new-identity") return Service::act(action);
+  if (!identities_.any()) {
+    return fail("with isolation: none the proxy knows no identities; say isolation: guest");
+  }
   identities_.renew();
   ++counters_.identities;
   return {};

@@ -22,6 +22,7 @@ void Identities::renew() {
 
 std::string Identities::of(const wire::IpAddress& guest, std::uint16_t vlan,
                            const transport::Host& destination) const {
+  if (!any()) return {};
   // A blank stands in neither part, so no two pairs read the same.
   std::string whom;
   if (by_ == IsolateBy::kGuest || by_ == IsolateBy::kBoth) {

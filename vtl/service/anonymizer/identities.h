@@ -1,9 +1,9 @@
 // Identities: what the proxy is told so that it keeps streams apart.
 //
-// An isolation value is a keyed hash of whom a stream is for (the guest, the destination, both, or
-// the link as a whole), so the proxy learns nothing but which streams are the same. The key is
-// drawn anew by renew(): then nothing that is opened later shares a way with what was opened
-// before.
+// An isolation value is a keyed hash of whom a stream is for (the guest, the destination, or both),
+// so the proxy learns nothing but which streams are the same. The key is drawn anew by renew():
+// then nothing that is opened later shares a way with what was opened before. Where nothing is to
+// be kept apart the value is empty, and the proxy is told nothing: many take no user and password.
 //
 // Thread rule: one thread.
 #pragma once
@@ -23,7 +23,9 @@ class Identities {
   explicit Identities(IsolateBy by) : by_(by) { renew(); }
 
   void renew();
-  /// Sixteen octets; the same for the same guest and destination until renew().
+  [[nodiscard]] bool any() const noexcept { return by_ != IsolateBy::kNothing; }
+  /// Sixteen octets, the same for the same guest and destination until renew(); empty without
+  /// any().
   [[nodiscard]] std::string of(const wire::IpAddress& guest, std::uint16_t vlan,
                                const transport::Host& destination) const;
 

@@ -16,7 +16,7 @@ namespace vtl::service {
 
 /// Which connections may be seen to belong together, where the proxy can keep them apart.
 enum class IsolateBy : std::uint8_t {
-  kNothing,      ///< all of a link
+  kNothing,      ///< all; the proxy is told no user
   kGuest,        ///< those of one guest, by its address
   kDestination,  ///< those to one name or address
   kBoth,         ///< those of one guest to one name or address
