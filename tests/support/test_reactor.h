@@ -1,7 +1,7 @@
 // TestReactor: a plain Reactor on epoll and an eventfd, for tests that need real descriptors.
 //
 // One thread runs it: run_until() turns the loop until a state is reached, bounded by a time that
-// is far beyond what the state needs. post() from any thread.
+// is far beyond what the state needs. skip() lets hours pass for timers. post() from any thread.
 #pragma once
 
 #include <sys/epoll.h>
@@ -69,6 +69,10 @@ class TestReactor final : public Reactor {
     }
     return true;
   }
+  /// Lets so much time pass in no time; what is due by then fires in the turns that follow.
+  void skip(Duration time) { skipped_ += time; }
+  /// How often a watch's interest was changed, each a system call.
+  [[nodiscard]] std::uint64_t interest_changes() const noexcept { return interest_changes_; }
   /// Runs for a while: only for "nothing happens meanwhile".
   void run_for(Duration time) {
     const Time end = clock_.now() + time;
@@ -84,40 +88,53 @@ class TestReactor final : public Reactor {
           id_(++reactor.next_id_),
           on_ready_(std::make_shared<std::function<void(Readiness)>>(std::move(on_ready))) {
       reactor_.watches_[id_] = this;
-      control(EPOLL_CTL_ADD, interest);
+      change(interest);
     }
     ~Watch() override {
       reactor_.watches_.erase(id_);
-      ::epoll_ctl(reactor_.epoll_, EPOLL_CTL_DEL, fd_, nullptr);
+      change(Readiness::kNone);
     }
-    void set(Readiness interest) override { control(EPOLL_CTL_MOD, interest); }
+    void set(Readiness interest) override {
+      if (interest != interest_) ++reactor_.interest_changes_;
+      change(interest);
+    }
     [[nodiscard]] std::shared_ptr<std::function<void(Readiness)>> callback() const {
       return on_ready_;
     }
 
    private:
-    void control(int operation, Readiness interest) {
+    // As the engine's workers do: without interest the descriptor leaves the set, and its errors
+    // are not told.
+    void change(Readiness interest) {
+      if (interest == interest_) return;
+      const int operation = interest == Readiness::kNone    ? EPOLL_CTL_DEL
+                            : interest_ == Readiness::kNone ? EPOLL_CTL_ADD
+                                                            : EPOLL_CTL_MOD;
       const auto bits = static_cast<std::uint8_t>(interest);
       epoll_event event{};
       event.events = ((bits & 1) != 0 ? EPOLLIN : 0U) | ((bits & 2) != 0 ? EPOLLOUT : 0U);
       event.data.u64 = id_;
       ::epoll_ctl(reactor_.epoll_, operation, fd_, &event);
+      interest_ = interest;
     }
     TestReactor& reactor_;
     int fd_;
     std::uint64_t id_;
+    Readiness interest_ = Readiness::kNone;
     std::shared_ptr<std::function<void(Readiness)>> on_ready_;
   };
+
+  [[nodiscard]] Time present() const noexcept { return clock_.now() + skipped_; }
 
   void turn(int wait_ms) {
     if (timers_.next_deadline() != kNever) {
       const auto left =
-          std::chrono::ceil<std::chrono::milliseconds>(timers_.next_deadline() - clock_.now());
+          std::chrono::ceil<std::chrono::milliseconds>(timers_.next_deadline() - present());
       wait_ms = static_cast<int>(std::clamp<std::int64_t>(left.count(), 0, wait_ms));
     }
     std::array<epoll_event, 64> events;
     const int n = ::epoll_wait(epoll_, events.data(), static_cast<int>(events.size()), wait_ms);
-    now_ = clock_.now();
+    now_ = present();
     for (int i = 0; i < n; ++i) deliver(events[static_cast<std::size_t>(i)]);
     timers_.advance(now_);
     std::vector<std::function<void()>> tasks;
@@ -145,6 +162,8 @@ class TestReactor final : public Reactor {
   }
 
   SystemClock clock_;
+  Duration skipped_{0};
+  std::uint64_t interest_changes_ = 0;
   std::uint32_t worker_;
   int epoll_;
   int wake_;

@@ -85,6 +85,7 @@ StreamError to_stream_error(SocksFailure failure) noexcept {
   switch (failure) {
     case SocksFailure::kRefused:
     case SocksFailure::kNotAllowed:
+    case SocksFailure::kGeneral:  // what Tor says of a destination that refused or did not answer
       return StreamError::kRefused;
     case SocksFailure::kNetworkUnreachable:
       return StreamError::kNetworkUnreachable;
@@ -107,7 +108,6 @@ StreamError to_stream_error(SocksFailure failure) noexcept {
     case SocksFailure::kNotSocks:
     case SocksFailure::kUnknownReason:
       return StreamError::kProtocol;
-    case SocksFailure::kGeneral:
     case SocksFailure::kCommandNotSupported:
       break;
   }

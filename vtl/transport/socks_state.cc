@@ -1,5 +1,6 @@
 #include "vtl/transport/socks_state.h"
 
+#include <algorithm>
 #include <cassert>
 #include <utility>
 

@@ -111,7 +111,7 @@ TEST(SocksHandshake, Refusals) {
       {{5, 0}, SocksFailure::kNotSocks, StreamError::kProtocol},  // not offered
       {{5, 2, 1, 1}, SocksFailure::kCredentials, StreamError::kNotAuthenticated},
       {{5, 2, 5, 0}, SocksFailure::kNotSocks, StreamError::kProtocol},
-      {reply(1), SocksFailure::kGeneral, StreamError::kPeerDown},
+      {reply(1), SocksFailure::kGeneral, StreamError::kRefused},
       {reply(2), SocksFailure::kNotAllowed, StreamError::kRefused},
       {reply(3), SocksFailure::kNetworkUnreachable, StreamError::kNetworkUnreachable},
       {reply(4), SocksFailure::kHostUnreachable, StreamError::kHostUnreachable},
