@@ -1,12 +1,14 @@
-// vtl-bench: the experiments. `vtl-bench bridge`, `vtl-bench endpoint`, `vtl-bench wan`; --help
-// tells the options.
+// vtl-bench: the experiments. `vtl-bench bridge`, `vtl-bench wan`, `vtl-bench endpoint`, `vtl-bench
+// anonymizer`; --help tells the options.
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
 #include <filesystem>
 
+#include "bench/anonymizer_bench.h"
 #include "bench/bridge_bench.h"
 #include "bench/connections.h"
+#include "bench/dns_load.h"
 #include "bench/endpoint_bench.h"
 #include "bench/frames.h"
 #include "bench/options.h"
@@ -54,6 +56,13 @@ int run_endpoint(const BenchOptions& options) {
   return tell(*results, endpoint_table(*results, look_of(stdout)), options);
 }
 
+int run_anonymizer(const BenchOptions& options) {
+  lab::enter_sandbox();
+  const auto results = run_anonymizer_bench(options);
+  if (!results) return failed(results.error());
+  return tell(*results, anonymizer_table(*results, look_of(stdout)), options);
+}
+
 /// STEM of the plot: what was asked for, or the JSON file's name without its end.
 std::string plot_stem(const BenchOptions& options) {
   if (!options.plot_stem.empty()) return options.plot_stem;
@@ -86,6 +95,13 @@ int receive(std::uint16_t port) {
 
 int rate(const ConnectionRun& run) {
   const auto report = rate_of_connections(run);
+  if (!report) return failed(report.error());
+  fmt::print("{}\n", to_line(*report));
+  return 0;
+}
+
+int look_up(const std::string& server, int seconds) {
+  const auto report = measure_dns({.server = server, .span = std::chrono::seconds(seconds)});
   if (!report) return failed(report.error());
   fmt::print("{}\n", to_line(*report));
   return 0;
@@ -124,7 +140,11 @@ int run(int argc, char** argv) {
       app.add_subcommand("endpoint", "connections that end in the middle and begin again there");
   add_common(*endpoint, options, endpoint_cases());
 
-  // What the endpoint experiment runs on its hosts.
+  CLI::App* anonymizer =
+      app.add_subcommand("anonymizer", "all of a guest's connections through a SOCKS proxy");
+  add_common(*anonymizer, options, anonymizer_cases());
+
+  // What the endpoint and the anonymizer experiment run on their hosts.
   ConnectionRun connections;
   CLI::App* serve = app.add_subcommand("serve-connections")->group("");
   CLI::App* rate_of = app.add_subcommand("connection-rate")->group("");
@@ -133,6 +153,10 @@ int run(int argc, char** argv) {
   CLI::App* hold = app.add_subcommand("hold-connections")->group("");
   hold->add_option("server", connections.server)->required();
   hold->add_option("count", connections.count)->required();
+
+  CLI::App* dns_rate = app.add_subcommand("dns-rate")->group("");
+  dns_rate->add_option("server", connections.server)->required();
+  dns_rate->add_option("seconds", connections.seconds)->required();
 
   // What the bridge experiment runs on its hosts.
   CLI::App* sender = app.add_subcommand("send-frames")->group("");
@@ -156,9 +180,15 @@ int run(int argc, char** argv) {
     if (endpoint->count("--repeat") == 0) options.repeat = options.quick ? 1 : 5;
     code = run_endpoint(options);
   });
+  anonymizer->callback([&] {
+    if (anonymizer->count("--seconds") == 0) options.seconds = options.quick ? 1 : 3;
+    if (anonymizer->count("--repeat") == 0) options.repeat = options.quick ? 1 : 5;
+    code = run_anonymizer(options);
+  });
   serve->callback([&] { code = ended(serve_connections()); });
   rate_of->callback([&] { code = rate(connections); });
   hold->callback([&] { code = ended(hold_connections(connections)); });
+  dns_rate->callback([&] { code = look_up(connections.server, connections.seconds); });
   sender->callback([&] { code = send(frames); });
   receiver->callback([&] { code = receive(frames.port); });
   try {

@@ -77,6 +77,24 @@ std::string split_config() {
 )";
 }
 
+std::string anonymizer_config(const std::string& type, const std::string& device) {
+  return control("anonymizer-" + type) + fmt::format(R"(interfaces:
+  guest: {{ type: {}, device: {} }}
+proxies:
+  socks: {{ type: socks5, address: 127.0.0.1, port: 1080, pipelined: true }}
+links:
+  - name: guest
+    guest: guest
+    network: none
+    services:
+      - anonymizer:
+          proxies: [socks]
+          isolation: none
+          egress: [ {{ allow: any }} ]
+)",
+                                                     type, device);
+}
+
 std::string gateway_config(Carrier carrier, const PathSettings& path, const std::string& local,
                            const std::string& remote) {
   const bool udt = carrier == Carrier::kUdt;

@@ -39,6 +39,10 @@ struct BridgeSettings {
 /// A split over guest0 and wan0, which probes silent connections every 10 s.
 [[nodiscard]] std::string split_config();
 
+/// An anonymizer toward the guest behind `device` (an af_packet or tap interface, as `type` says);
+/// its proxy is a SOCKS server at 127.0.0.1:1080, and every destination is allowed.
+[[nodiscard]] std::string anonymizer_config(const std::string& type, const std::string& device);
+
 enum class Carrier : std::uint8_t { kUdt, kTcpBbr };
 /// A gateway over guest0 and wan0 that carries all TCP to the peer at `remote`.
 [[nodiscard]] std::string gateway_config(Carrier carrier, const PathSettings& path,

@@ -10,6 +10,8 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <string>
+#include <vector>
 
 namespace {
 
@@ -145,6 +147,31 @@ TEST_F(Experiments, TheEndpointExperimentHasAllItsCasesAndMetrics) {
   };
   EXPECT_GE(figure("keep-alives-answered"), figure("connections-held"));
   EXPECT_GT(figure("memory-per-connection-counted"), 0);
+}
+
+TEST_F(Experiments, TheAnonymizerExperimentHasAllItsCasesAndMetrics) {
+  const Ended ended = run(fmt::format("vtl-bench anonymizer --quick --json {}", file("anon.json")));
+  ASSERT_EQ(ended.code, 0) << ended.errors;
+  const Json result = json("anon.json");
+  ASSERT_TRUE(result.is_object());
+  EXPECT_EQ(result.at("bench"), "anonymizer");
+  const auto rows = rows_of(result);
+  const std::vector<std::string> rates = {"tcp-1-stream", "tcp-8-streams", "tcp-1-stream-reverse",
+                                          "tcp-8-streams-reverse", "connections"};
+  for (const char* which : {"direct", "vtl-veth", "vtl-tap"}) {
+    for (const char* metric : {"cpu-per-gb", "cpu-per-gb-reverse", "memory-per-connection"})
+      EXPECT_TRUE(rows.contains({which, metric})) << which << " " << metric;
+    for (const std::string& metric : rates)
+      EXPECT_TRUE(rows.contains({which, metric})) << which << " " << metric;
+  }
+  for (const char* which : {"vtl-veth", "vtl-tap"}) {
+    for (const char* metric : {"dns-answers", "cpu-per-gb-vtl", "cpu-per-gb-vtl-reverse",
+                               "cpu-per-gb-proxy", "cpu-per-gb-proxy-reverse"})
+      EXPECT_TRUE(rows.contains({which, metric})) << which << " " << metric;
+    for (const std::string& metric : rates)
+      EXPECT_TRUE(rows.contains({which, metric + "-of-direct"})) << which << " " << metric;
+  }
+  EXPECT_THAT(ended.output, HasSubstr("to direct, aim 0.5"));
 }
 
 TEST_F(Experiments, WithoutAVtlTheDemoSaysWhatToBuildAndFails) {
