@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "tests/unit/transport/pair.h"
+#include "vtl/base/descriptor.h"
 #include "vtl/transport/framing.h"
 #include "vtl/transport/peer_auth.h"
 #include "vtl/transport/socket_address.h"
@@ -16,15 +17,17 @@ namespace {
 
 class PeerTest : public PairTest {};
 
-/// A port that nobody uses now.
-wire::SocketAddress free_address(int type) {
-  const int fd = ::socket(AF_INET, type, 0);
-  SystemAddress address(wire::SocketAddress{wire::Ipv4Address(127, 0, 0, 1), wire::Port(0)});
-  EXPECT_EQ(::bind(fd, address.data(), address.size()), 0);
-  socklen_t size = SystemAddress::kCapacity;
-  ::getsockname(fd, address.data(), &size);
-  ::close(fd);
-  return address.value();
+/// A port that nobody uses now, for UDP or for TCP, where it may still be in TIME-WAIT.
+wire::SocketAddress free_address() {
+  for (;;) {
+    SystemAddress address(wire::SocketAddress{wire::Ipv4Address(127, 0, 0, 1), wire::Port(0)});
+    const Descriptor tcp(::socket(AF_INET, SOCK_STREAM, 0));
+    EXPECT_EQ(::bind(tcp.get(), address.data(), address.size()), 0);
+    socklen_t size = SystemAddress::kCapacity;
+    ::getsockname(tcp.get(), address.data(), &size);
+    const Descriptor udp(::socket(AF_INET, SOCK_DGRAM, 0));
+    if (::bind(udp.get(), address.data(), address.size()) == 0) return address.value();
+  }
 }
 
 TEST_P(PeerTest, AnOpenerWithTheWrongKeyIsRefusedAndCountedOnBothSides) {
@@ -46,7 +49,7 @@ TEST_P(PeerTest, AnOpenerWithTheWrongKeyIsRefusedAndCountedOnBothSides) {
 
 TEST_P(PeerTest, AnAbsentListenerMakesThePeerDownAndItsReturnMakesItUp) {
   Options absent = listener_options();
-  absent.local = free_address(SOCK_DGRAM);
+  absent.local = free_address();
   Options o = listener_options();
   o.name = "b";
   o.remote = absent.local;
@@ -327,7 +330,7 @@ TEST_P(PeerTest, AHandlerMayDestroyItsStreamInAnyCallback) {
 
 TEST_P(PeerTest, PeersWithDifferentKeysShareOnePort) {
   Options first = listener_options();
-  first.local = free_address(SOCK_DGRAM);
+  first.local = free_address();
   Options second = first;
   second.name = "c";
   second.key = "the key of the second peer";
@@ -358,7 +361,7 @@ TEST_P(PeerTest, PeersWithDifferentKeysShareOnePort) {
 
 TEST_P(PeerTest, AStreamIsDeliveredToTheWorkerThatOwnsItsFlow) {
   Options o = listener_options();
-  o.local = free_address(SOCK_DGRAM);
+  o.local = free_address();
   o.worker_for = [](Bytes preface) -> std::uint32_t { return preface[0] == '1' ? 1 : 0; };
   listener = make(o);
   take_requests(*listener);
