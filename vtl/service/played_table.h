@@ -67,6 +67,17 @@ struct PlayedOptions {
   PlayedEndOptions ends;
 };
 
+/// Those that stand in a service's own options, under the same names.
+template <class Options>
+[[nodiscard]] PlayedOptions played_options(const Options& options) {
+  return {.max_connections = options.max_connections,
+          .max_half_open = options.max_half_open,
+          .memory = options.memory,
+          .ends = {.buffer = options.buffer,
+                   .keep_alive = options.keep_alive,
+                   .time_wait = options.time_wait}};
+}
+
 template <class Item>
 class PlayedTable {
  public:

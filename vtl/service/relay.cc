@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "vtl/service/icmp_error.h"
 #include "vtl/service/played_table.h"
 
 namespace vtl::service {
@@ -92,6 +91,14 @@ void Relay::process(const endpoint::Segment& segment, const wire::MacAddress& ma
   endpoint::Segment shown = segment;
   shown.reader = &reader;
   endpoint_.process(shown, now);
+}
+
+void Relay::icmp_error(const TcpIcmpError& error, Time now) {
+  if (error.mss) {
+    endpoint_.packet_too_big(*error.mss, error.seq, now);
+  } else {
+    endpoint_.icmp_error(error.hard, now);
+  }
 }
 
 void Relay::leave() noexcept {

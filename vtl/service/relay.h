@@ -33,6 +33,7 @@
 #include "vtl/engine/flow_info.h"
 #include "vtl/engine/service.h"
 #include "vtl/service/age_list.h"
+#include "vtl/service/icmp_error.h"
 #include "vtl/service/played_end.h"
 #include "vtl/service/played_totals.h"
 #include "vtl/service/standstill.h"
@@ -95,11 +96,9 @@ class Relay final : public transport::StreamHandler {
   /// connection (Endpoint::fits()); pump() must follow (the table batches it).
   void process(const endpoint::Segment& segment, const wire::MacAddress& mac, Time now);
   /// An ICMP error that quotes this connection.
-  void icmp_error(bool hard, Time now) { endpoint_.icmp_error(hard, now); }
+  void icmp_error(const TcpIcmpError& error, Time now);
+  /// Of what was sent to the guest: how a genuine error is told from a forged one.
   [[nodiscard]] bool in_flight(wire::SeqNum seq) const noexcept { return endpoint_.in_flight(seq); }
-  void packet_too_big(std::uint16_t mss, wire::SeqNum seq, Time now) {
-    endpoint_.packet_too_big(mss, seq, now);
-  }
 
   /// Moves octets between endpoint and stream, sends what is due, sets the timer.
   void pump();

@@ -53,14 +53,7 @@ Anonymizer::~Anonymizer() = default;
 void Anonymizer::start(engine::ServiceContext& context) {
   context_ = &context;
   RelayOwner& owner = *this;
-  table_ = std::make_unique<PlayedTable<Relay>>(
-      context, owner,
-      PlayedOptions{.max_connections = options_.max_connections,
-                    .max_half_open = options_.max_half_open,
-                    .memory = options_.memory,
-                    .ends = {.buffer = options_.buffer,
-                             .keep_alive = options_.keep_alive,
-                             .time_wait = options_.time_wait}});
+  table_ = std::make_unique<PlayedTable<Relay>>(context, owner, played_options(options_));
   std::vector<transport::Proxy*> proxies;
   for (const auto& name : options_.proxies) {
     if (auto* const proxy = context.proxy(name)) {
@@ -232,12 +225,7 @@ void Anonymizer::take_icmp(Packet packet) {
     context_->drop(std::move(packet), DropReason::kNotOfConnection);
     return;
   }
-  const Time now = context_->reactor().now();
-  if (error->mss) {
-    relay->packet_too_big(*error->mss, error->seq, now);
-  } else {
-    relay->icmp_error(error->hard, now);
-  }
+  relay->icmp_error(*error, context_->reactor().now());
   table_->schedule(*relay);
 }
 

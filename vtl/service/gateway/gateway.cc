@@ -61,14 +61,7 @@ Gateway::~Gateway() {
 void Gateway::start(engine::ServiceContext& context) {
   context_ = &context;
   RelayOwner& owner = *this;
-  table_ = std::make_unique<PlayedTable<Relay>>(
-      context, owner,
-      PlayedOptions{.max_connections = options_.max_connections,
-                    .max_half_open = options_.max_half_open,
-                    .memory = options_.memory,
-                    .ends = {.buffer = options_.buffer,
-                             .keep_alive = options_.keep_alive,
-                             .time_wait = options_.time_wait}});
+  table_ = std::make_unique<PlayedTable<Relay>>(context, owner, played_options(options_));
   guest_side_ = std::make_unique<Neighbours>(context, Direction::kInbound, exchange_.get());
   network_side_ = std::make_unique<Neighbours>(context, Direction::kOutbound, exchange_.get());
   transport_ = context.peer(options_.peer);

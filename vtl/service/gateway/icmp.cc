@@ -16,12 +16,7 @@ void Gateway::take_icmp(Packet& packet) {
     context_->drop(std::move(packet), DropReason::kBadChecksum);
     return;
   }
-  const Time now = context_->reactor().now();
-  if (error->mss) {
-    relay->packet_too_big(*error->mss, error->seq, now);
-  } else {
-    relay->icmp_error(error->hard, now);
-  }
+  relay->icmp_error(*error, context_->reactor().now());
   table_->schedule(*relay);
   packet.reset();
 }

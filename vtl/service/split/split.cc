@@ -26,14 +26,7 @@ Split::Split(SplitOptions options, Filter filter)
 void Split::start(engine::ServiceContext& context) {
   context_ = &context;
   SplitOwner& owner = *this;
-  table_ = std::make_unique<PlayedTable<SplitConnection>>(
-      context, owner,
-      PlayedOptions{.max_connections = options_.max_connections,
-                    .max_half_open = options_.max_half_open,
-                    .memory = options_.memory,
-                    .ends = {.buffer = options_.buffer,
-                             .keep_alive = options_.keep_alive,
-                             .time_wait = options_.time_wait}});
+  table_ = std::make_unique<PlayedTable<SplitConnection>>(context, owner, played_options(options_));
 }
 
 void Split::process(Direction direction, Batch& batch) {
