@@ -17,16 +17,16 @@ bool is_the_proxys_fault(StreamError reason) {
 /// Which proxies are left to try, for one stream or look-up.
 class Candidates {
  public:
-  Candidates(const std::vector<Proxy*>& proxies, bool look_ups) : proxies_(&proxies) {
-    for (std::size_t i = 0; i < proxies.size(); ++i)
-      if (!look_ups || proxies[i]->looks_up()) left_ |= 1U << i;
+  Candidates(const std::vector<Proxy*>& proxies, bool look_ups)
+      : proxies_(&proxies), left_(proxies.size()) {
+    for (std::size_t i = 0; i < proxies.size(); ++i) left_[i] = !look_ups || proxies[i]->looks_up();
   }
   /// The next one, which is not left after it; null when none is.
   Proxy* take() {
     for (const bool up : {true, false}) {
       for (std::size_t i = 0; i < proxies_->size(); ++i) {
-        if ((left_ >> i & 1U) == 0 || (*proxies_)[i]->up() != up) continue;
-        left_ &= ~(1U << i);
+        if (!left_[i] || (*proxies_)[i]->up() != up) continue;
+        left_[i] = false;
         return (*proxies_)[i];
       }
     }
@@ -35,7 +35,7 @@ class Candidates {
 
  private:
   const std::vector<Proxy*>* proxies_;
-  std::uint32_t left_ = 0;
+  std::vector<bool> left_;
 };
 
 class FailoverStream final : public Stream, private StreamHandler {
@@ -43,10 +43,10 @@ class FailoverStream final : public Stream, private StreamHandler {
   FailoverStream(const std::vector<Proxy*>& proxies, ProxyCounters& counters,
                  std::uint64_t& streams, const Destination& destination, std::string_view isolation,
                  StreamHandler& handler)
-      : candidates_(proxies, false),
-        counters_(counters),
+      : counters_(counters),
         streams_(streams),
-        request_(std::make_unique<Request>(destination, std::string(isolation))),
+        request_(std::make_unique<Request>(destination, std::string(isolation),
+                                           Candidates(proxies, false))),
         handler_(handler) {
     ++streams_;
     (void)try_next();
@@ -73,10 +73,11 @@ class FailoverStream final : public Stream, private StreamHandler {
   struct Request {
     Destination destination;
     std::string isolation;
+    Candidates candidates;
   };
 
   bool try_next() {
-    Proxy* const proxy = candidates_.take();
+    Proxy* const proxy = request_->candidates.take();
     if (proxy == nullptr) return false;
     stream_ = proxy->open(request_->destination, request_->isolation, *this);
     return true;
@@ -99,7 +100,6 @@ class FailoverStream final : public Stream, private StreamHandler {
     handler_.on_reset(reason);
   }
 
-  Candidates candidates_;
   ProxyCounters& counters_;
   std::uint64_t& streams_;
   std::unique_ptr<Request> request_;  // until it is open
@@ -143,7 +143,7 @@ class FailoverLookUp final : public LookUp {
 class Failover final : public Proxy {
  public:
   explicit Failover(std::vector<Proxy*> proxies) : proxies_(std::move(proxies)) {
-    assert(!proxies_.empty() && proxies_.size() <= kMaxFailover);
+    assert(!proxies_.empty() && "there is a proxy to try");
   }
   ~Failover() override { assert(streams_ == 0 && "streams are destroyed before their proxy"); }
 

@@ -16,8 +16,7 @@
 
 namespace vtl::transport {
 
-/// `proxies`: 1 to kMaxFailover, in the order of preference.
+/// `proxies`: at least one, in the order of preference.
 [[nodiscard]] std::unique_ptr<Proxy> make_failover(std::vector<Proxy*> proxies);
-inline constexpr std::size_t kMaxFailover = 32;
 
 }  // namespace vtl::transport

@@ -204,5 +204,21 @@ TEST_F(Failovers, LookUpsGoWhereTheyAreMade) {
   ASSERT_TRUE(reactor.run_until([&] { return answered; }));
 }
 
+TEST_F(Failovers, OfManyEachIsTriedOnce) {
+  server.kill();
+  std::vector<std::unique_ptr<Proxy>> many;
+  std::vector<Proxy*> order;
+  for (int i = 0; i < 70; ++i) {
+    many.push_back(make(options_for(i == 69 ? second : server)));
+    order.push_back(many.back().get());
+  }
+  const auto together = make_failover(order);
+  const auto end = quiet();
+  open(*together, *end);
+  ASSERT_TRUE(until_open(*end));
+  for (int i = 0; i < 69; ++i) EXPECT_FALSE(order[static_cast<std::size_t>(i)]->up());
+  EXPECT_EQ(order.back()->counters().opened.value(), 1U);
+}
+
 }  // namespace
 }  // namespace vtl::transport::test
