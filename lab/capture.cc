@@ -14,6 +14,7 @@ namespace vtl::lab {
 namespace {
 
 constexpr int kRingOctets = 32 * 1024 * 1024;
+constexpr int kSilentRounds = 20;
 constexpr int kReadTimeoutMs = 5;
 
 struct ClosePcap {
@@ -91,10 +92,14 @@ struct Capture::State {
       ::poll(polls, 2, -1);
       alive = drain();
     }
-    // What the kernel has counted and not yet handed over comes with its next timeout.
-    for (auto seen = statistics(); alive && frames + seen.ps_drop < seen.ps_recv;) {
+    // What the kernel has counted and not yet handed over comes with its next timeout. It has also
+    // counted what came before the filter was set and never comes.
+    const auto seen = statistics();
+    for (int silent = 0; alive && silent < kSilentRounds && frames + seen.ps_drop < seen.ps_recv;) {
+      const std::uint64_t before = frames;
       ::poll(polls, 1, kReadTimeoutMs);
       alive = drain();
+      silent = frames == before ? silent + 1 : 0;
     }
   }
 

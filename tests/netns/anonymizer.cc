@@ -1,0 +1,188 @@
+// Real guests, real programs and real SOCKS servers around the anonymizer.
+//
+// Drawing: tests/support/anonymizer_lab.h.
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <future>
+#include <nlohmann/json.hpp>
+
+#include "lab/must.h"
+#include "lab/wait.h"
+#include "tests/support/anonymizer_lab.h"
+#include "tests/support/tcp_peer.h"
+
+namespace vtl::test {
+namespace {
+
+using lab::must;
+using lab::WebServer;
+using testing::HasSubstr;
+using testing::StartsWith;
+using Kind = lab::SocksServerOptions::Program;
+
+constexpr std::uint16_t kPort = 5000;
+constexpr std::uint64_t kBulk = VTL_SANITIZED ? 32'000'000 : 1'000'000'000;
+
+std::string address_of_name(AnonymizerLab& lab, const std::string& name) {
+  std::string said = must(lab.guest_runs({"kdig", "+short", "+retry=1", name}));
+  while (said.ends_with('\n')) said.pop_back();
+  return said;
+}
+
+TEST(Anonymizer, CurlByNameAndByAddress) {
+  for (const Kind kind : {Kind::kDante, Kind::kMicrosocks}) {
+    AnonymizerLab lab({.program = kind});
+    EXPECT_EQ(must(lab.curl("http://server.example/?name")), WebServer::kIndex);
+    EXPECT_EQ(must(lab.curl("http://10.30.0.1/?address")), WebServer::kIndex);
+    for (const char* uri : {"/?name", "/?address"})
+      EXPECT_EQ(must(lab.web().visitor_of(uri)), AnonymizerLab::kProxyOutside) << uri;
+  }
+}
+
+TEST(Anonymizer, AFileArrivesWholeByWgetAndCurl) {
+  AnonymizerLab lab;
+  const auto url = fmt::format("http://server.example{}", WebServer::kFile);
+  const auto file = lab.lab().folder() / "fetched";
+  must(lab.guest_runs({"wget", "-q", "-O", file, url}));
+  EXPECT_EQ(must(sha256_of(lab.guest(), file)), lab.web().sha256());
+  must(lab.curl(url, {"--output", file}));
+  EXPECT_EQ(must(sha256_of(lab.guest(), file)), lab.web().sha256());
+}
+
+TEST(Anonymizer, RsyncCopiesATreeWhole) {
+  AnonymizerLab lab;
+  const auto from = lab.lab().folder() / "from";
+  const auto to = lab.lab().folder() / "to";
+  std::filesystem::create_directories(from / "sub");
+  for (int i = 0; i < 40; ++i)
+    std::ofstream(from / (i % 2 == 0 ? "" : "sub") / std::to_string(i))
+        << std::string(static_cast<std::size_t>(i) * 997, static_cast<char>('a' + i % 26));
+  const auto config = lab.lab().folder() / "rsyncd.conf";
+  std::ofstream(config) << fmt::format(
+      "use chroot = no\nport = 8730\n[tree]\npath = {}\nread only = yes\n", from.string());
+  auto daemon = must(lab.server().start(
+      {.argv = {"rsync", "--daemon", "--no-detach", "--config", config.string()}}));
+  must(daemon.wait_for_port(lab::Protocol::kTcp, 8730, 10s));
+  must(lab.guest_runs({"rsync", "-a", "rsync://server.example:8730/tree/", to.string()}));
+  must(lab.guest_runs({"diff", "-r", from.string(), to.string()}));
+}
+
+TEST(Anonymizer, LookUpsAreAnsweredWhereverTheyAreSent) {
+  AnonymizerLab lab;
+  const std::string address = address_of_name(lab, "server.example");
+  EXPECT_THAT(address, StartsWith("198.1"));
+  for (const char* resolver : {"10.137.0.1", "9.9.9.9", "10.50.0.1", "192.168.55.55"}) {
+    for (const char* way : {"+notcp", "+tcp"}) {
+      EXPECT_EQ(must(lab.guest_runs({"kdig", "+short", way, "+retry=1",
+                                     fmt::format("@{}", resolver), "server.example"})),
+                address + "\n")
+          << resolver << way;
+    }
+  }
+  EXPECT_EQ(must(lab.guest_runs({"kdig", "+short", "+retry=1", "-x", address})),
+            "server.example.\n");
+  EXPECT_THAT(must(lab.guest_runs({"kdig", "+retry=1", "MX", "server.example"})),
+              HasSubstr("ANSWER: 0"));
+}
+
+TEST(Anonymizer, WhatCannotBeReachedIsToldAsWhatItIs) {
+  AnonymizerLab lab({.program = Kind::kMicrosocks});
+  const auto connect = [&](const std::string& address, std::uint16_t port, Duration bound) {
+    const auto tcp = Tcp::connect(lab.guest(), address, port, bound);
+    return tcp ? std::string("connected") : tcp.error().message;
+  };
+  EXPECT_EQ(connect("10.30.0.1", 81, 20s), "connect: Connection refused");
+  EXPECT_EQ(connect(address_of_name(lab, "server.example"), 81, 20s),
+            "connect: Connection refused");
+  EXPECT_EQ(connect(address_of_name(lab, "gone.example"), 80, 40s), "connect: No route to host");
+  EXPECT_EQ(connect(address_of_name(lab, "silent.example"), 80, 3s),
+            "connect: nothing happened within the bound");
+  EXPECT_EQ(connect("198.18.255.255", 80, 20s), "connect: No route to host")
+      << "an address that stands for no name";
+  EXPECT_EQ(connect("10.41.0.1", 80, 20s), "connect: Connection refused")
+      << "a private address that no rule allows";
+  EXPECT_EQ(connect("127.0.0.2", 80, 20s), "connect: Connection refused") << "the guest's own";
+}
+
+TEST(Anonymizer, TheProxyGoesAndComesBackUnderLoad) {
+  AnonymizerLab lab;
+  auto listener = must(Tcp::listen(lab.server(), kPort));
+  auto client = must(Tcp::connect(lab.guest(), "10.30.0.1", kPort));
+  auto server = must(listener.accept());
+  auto sending = std::async(std::launch::async,
+                            [&client] { return client.send(6, 100'000'000'000ULL, 120s); });
+  must(server.receive(1'000'000));
+  lab.kill_proxy();
+  EXPECT_FALSE(sending.get()) << "what was open is reset";
+  const auto refused = Tcp::connect(lab.guest(), "10.30.0.1", kPort, 20s);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().message, "connect: Connection refused");
+  const auto status = nlohmann::json::parse(must(lab.ask({"status"})));
+  EXPECT_EQ(status.at("proxies").at(0).at("up"), false) << status;
+  lab.start_proxy();
+  EXPECT_TRUE(lab::wait_until(
+      [&] { return lab.curl("http://server.example/") == WebServer::kIndex; }, 30s));
+  EXPECT_EQ(nlohmann::json::parse(must(lab.ask({"status"}))).at("proxies").at(0).at("up"), true);
+}
+
+TEST(Anonymizer, BulkInBothDirectionsArrivesWhole) {
+  AnonymizerLab lab;
+  auto listener = must(Tcp::listen(lab.server(), kPort));
+  auto client = must(Tcp::connect(lab.guest(), address_of_name(lab, "server.example"), kPort));
+  auto server = must(listener.accept());
+  must(exchange(client, server, kBulk / 2, kBulk / 2));
+}
+
+TEST(Anonymizer, AThousandShortConnectionsOfCurlLoseNone) {
+  AnonymizerLab lab({.program = Kind::kMicrosocks});
+  constexpr int kConnections = VTL_SANITIZED ? 200 : 1000;
+  std::string urls;
+  for (int i = 0; i < kConnections; ++i)
+    urls += "url = \"http://server.example/\"\noutput = \"/dev/null\"\n";
+  const auto config = lab.lab().folder() / "curl.conf";
+  std::ofstream(config) << urls;
+  const auto output = must(lab.guest_runs(
+      {"curl", "--silent", "--show-error", "--parallel", "--parallel-max", "8", "--header",
+       "Connection: close", "--write-out", "%{http_code} %{size_download}\\n", "--config", config},
+      300s));
+  const std::string good = fmt::format("200 {}\n", std::string(WebServer::kIndex).size());
+  int count = 0;
+  for (std::size_t at = 0; (at = output.find(good, at)) != std::string::npos; ++at) ++count;
+  EXPECT_EQ(count, kConnections) << output.substr(0, 2000);
+  EXPECT_GE(lab.metric("opened_total"), kConnections);
+}
+
+/// What udhcpc runs: sets what it was given and writes it down.
+constexpr const char* kDhcpScript = R"(#!/bin/sh
+[ "$1" = bound ] || exit 0
+ip addr add "$ip/$mask" dev "$interface" && ip route add default via "$router"
+echo "$ip $router $dns $lease"
+)";
+
+TEST(Anonymizer, AStockGuestConfiguresItselfByDhcp) {
+  AnonymizerLab lab({.configure_guest = false});
+  const auto script = lab.lab().folder() / "dhcp.sh";
+  std::ofstream(script) << kDhcpScript;
+  std::filesystem::permissions(script, std::filesystem::perms::owner_all);
+  const auto said = must(
+      lab.guest_runs({"busybox", "udhcpc", "-i", "eth0", "-f", "-n", "-q", "-s", script.string()}));
+  EXPECT_THAT(said,
+              testing::ContainsRegex("10\\.137\\.0\\.[0-9]+ 10\\.137\\.0\\.1 10\\.137\\.0\\.1 "));
+  EXPECT_EQ(must(lab.curl("http://server.example/")), WebServer::kIndex);
+}
+
+TEST(Anonymizer, AGuestOnATapDeviceWorksTheSame) {
+  AnonymizerLab lab({.tap = true});
+  EXPECT_EQ(must(lab.curl("http://server.example/")), WebServer::kIndex);
+  auto listener = must(Tcp::listen(lab.server(), kPort));
+  auto client = must(Tcp::connect(lab.guest(), address_of_name(lab, "server.example"), kPort));
+  auto server = must(listener.accept());
+  must(exchange(client, server, kBulk / 20, kBulk / 20));
+}
+
+}  // namespace
+}  // namespace vtl::test

@@ -1,0 +1,122 @@
+#include "tests/support/anonymizer_lab.h"
+
+#include <fmt/format.h>
+
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "lab/must.h"
+#include "lab/vtl_program.h"
+
+namespace vtl::test {
+namespace {
+using lab::must;
+constexpr const char* kControl = "/run/vtl.sock";
+}  // namespace
+
+void look_up_at(lab::Host& host, const std::string& server) {
+  const auto file = host.folder() / "resolv.conf";
+  std::ofstream(file) << fmt::format("nameserver {}\noptions timeout:2 attempts:2\n", server);
+  must(host.run({.argv = {"mount", "--bind", file.string(), "/etc/resolv.conf"}}));
+}
+
+AnonymizerLab::AnonymizerLab(AnonymizerLabOptions options)
+    : options_(std::move(options)),
+      guest_(*must(lab_.add_host("guest"))),
+      host_(*must(lab_.add_host("vtl", {.ipv6 = lab::Ipv6::kNoNoise, .router = true}))),
+      proxy_(*must(lab_.add_host("proxy", {.ipv6 = lab::Ipv6::kOff}))),
+      server_(*must(lab_.add_host("server"))) {
+  must(lab_.connect({guest_, "eth0"}, {host_, "guest0"}));
+  must(lab_.connect({host_, "up0"}, {proxy_, "up0"}));
+  must(lab_.connect({proxy_, "out0"}, {server_, "eth0"}));
+  must(
+      host_.ip("addr add 10.50.0.1/24 dev guest0\n"
+               "addr add 10.40.0.2/24 dev up0\n"
+               "route add default via 10.40.0.1"));
+  must(proxy_.ip("addr add 10.40.0.1/24 dev up0\naddr add 10.30.0.14/24 dev out0"));
+  must(
+      server_.ip("addr add 10.30.0.1/24 dev eth0\naddr add 10.30.0.2/24 dev eth0\n"
+                 "addr add fd30::1/64 dev eth0"));
+  const auto set_neighbour = [](lab::Host& at, const char* address, lab::Host& of) {
+    must(at.ip(fmt::format("neigh replace {} lladdr {} dev up0 nud permanent", address,
+                           to_string(must(of.mac("up0"))))));
+  };
+  set_neighbour(host_, "10.40.0.1", proxy_);
+  set_neighbour(proxy_, "10.40.0.2", host_);
+  // 10.30.0.3 is heard by nobody: its frames go to a MAC address that is no device's.
+  must(proxy_.ip("neigh add 10.30.0.3 lladdr 02:00:00:00:77:77 dev out0"));
+  if (options_.configure_guest)
+    must(guest_.ip("addr add 10.137.0.9/24 dev eth0\nroute add default via 10.137.0.1"));
+  look_up_at(guest_, "10.137.0.1");
+  web_.emplace(must(lab::WebServer::start(server_, options_.web)));
+  host_server_.emplace(must(host_.start(
+      {.argv = {"busybox", "httpd", "-f", "-p", std::to_string(kHostPort), "-h", "/etc"},
+       .name = "host-server"})));
+  must(host_server_->wait_for_port(lab::Protocol::kTcp, kHostPort, 10s));
+  start_proxy();
+  start_vtl();
+}
+
+void AnonymizerLab::start_proxy() {
+  socks_.emplace(must(lab::SocksServer::start(proxy_, {.program = options_.program,
+                                                       .address = "10.40.0.1",
+                                                       .names = {{kServerName, kServerAddress},
+                                                                 {"two.example", "10.30.0.2"},
+                                                                 {"silent.example", "10.30.0.3"},
+                                                                 {"gone.example", "10.30.0.99"}},
+                                                       .external = "out0"})));
+}
+
+void AnonymizerLab::start_vtl() {
+  vtl_.emplace(must(lab::start_vtl(
+      host_, fmt::format(R"(interfaces:
+  vm1: {}
+proxies:
+  one: {}
+links:
+  - name: vm1
+    guest: vm1
+    network: none
+    services:
+      - anonymizer: {{ proxies: [one], isolation: {}, egress: [ {{ allow: 10.30.0.0/16 }} ]{} }}
+control: {{ socket: {} }}
+)",
+                         options_.tap ? "{ type: tap, device: vtap0 }"
+                                      : "{ type: af_packet, device: guest0 }",
+                         options_.proxy, options_.isolation, options_.service_extra, kControl))));
+  if (options_.tap) must(host_.add_bridge("br0", {"guest0", "vtap0"}));
+}
+
+Outcome<std::string> AnonymizerLab::guest_runs(std::vector<std::string> argv, Duration bound) {
+  return guest_.output_of(std::move(argv), bound);
+}
+
+Outcome<std::string> AnonymizerLab::curl(const std::string& url, std::vector<std::string> more) {
+  std::vector<std::string> argv{"curl", "--silent", "--show-error", "--max-time", "120"};
+  argv.insert(argv.end(), more.begin(), more.end());
+  argv.push_back(url);
+  return guest_runs(std::move(argv), 130s);
+}
+
+Outcome<std::string> AnonymizerLab::ask(std::vector<std::string> command) {
+  command.insert(command.begin(), lab::vtl_binary().string());
+  command.insert(command.end(), {"--json", "--socket", kControl});
+  return host_.output_of(std::move(command));
+}
+
+double AnonymizerLab::metric(const std::string& name) {
+  const auto stats = nlohmann::json::parse(must(ask({"stats"})));
+  for (const auto& service : stats.at("services"))
+    if (service.at("metrics").contains(name)) return service.at("metrics").at(name).get<double>();
+  throw lab::LabError(Error{"no metric " + name + " in " + stats.dump()});
+}
+
+double AnonymizerLab::drops(const std::string& reason) {
+  const auto stats = nlohmann::json::parse(must(ask({"stats"})));
+  double sum = 0;
+  for (const auto& link : stats.at("links"))
+    for (const auto& service : link.at("services")) sum += service.at("drops").value(reason, 0.0);
+  return sum;
+}
+
+}  // namespace vtl::test
