@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "bench/demo.h"
+#include "bench/tor_demo.h"
 #include "lab/sandbox.h"
 
 namespace vtl::bench {
@@ -38,6 +39,16 @@ int demo(DemoOptions options) {
   return written ? 0 : failed(written.error());
 }
 
+int tor_demo(const std::string& json_file) {
+  lab::enter_sandbox();
+  const auto shown = run_tor_demo();
+  if (!shown) return failed(shown.error());
+  fmt::print("\n{}", tor_demo_table(*shown, look_of(stdout)));
+  if (json_file.empty()) return 0;
+  const auto written = shown->results.write_json(json_file);
+  return written ? 0 : failed(written.error());
+}
+
 int run(int argc, char** argv) {
   CLI::App app{
       "One unmodified program (iperf3) over plain TCP and over VTL-UDT, across the same emulated\n"
@@ -60,11 +71,16 @@ int run(int argc, char** argv) {
   app.add_option("--json", options.json_file, "write the figures to this file");
   app.add_option("--pcap", options.pcap_folder,
                  "keep captures of both sides of each VTL in this folder (headers only)");
+  std::string tor_json;
+  CLI::App* tor = app.add_subcommand(
+      "tor", "the same curl with and without VTL, and what the server saw: about a minute");
+  tor->add_option("--json", tor_json, "write what was seen to this file");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
   }
+  if (tor->parsed()) return tor_demo(tor_json);
   if (quick && seconds->count() == 0) options.seconds = 5;
   return demo(options);
 }

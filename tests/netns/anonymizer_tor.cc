@@ -16,12 +16,12 @@
 #include <set>
 
 #include "lab/must.h"
+#include "lab/name_server.h"
 #include "lab/tor_network.h"
 #include "lab/virtual_machine.h"
 #include "lab/vtl_program.h"
 #include "lab/wait.h"
 #include "lab/web_server.h"
-#include "tests/support/anonymizer_lab.h"
 
 namespace vtl::test {
 namespace {
@@ -49,7 +49,7 @@ class AnonymizerTor : public testing::Test {
       must(lab.connect({guest, "eth0"}, {host, "guest0"}));
       must(host.add_tap("tap0"));
       must(guest.ip("addr add 10.137.0.9/24 dev eth0\nroute add default via 10.137.0.1"));
-      look_up_at(guest, "10.137.0.1");
+      must(lab::look_up_at(guest, "10.137.0.1"));
     }
   };
   static void SetUpTestSuite() { world_ = new World; }

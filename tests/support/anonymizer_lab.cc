@@ -2,10 +2,10 @@
 
 #include <fmt/format.h>
 
-#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "lab/must.h"
+#include "lab/name_server.h"
 #include "lab/vtl_program.h"
 
 namespace vtl::test {
@@ -13,12 +13,6 @@ namespace {
 using lab::must;
 constexpr const char* kControl = "/run/vtl.sock";
 }  // namespace
-
-void look_up_at(lab::Host& host, const std::string& server) {
-  const auto file = host.folder() / "resolv.conf";
-  std::ofstream(file) << fmt::format("nameserver {}\noptions timeout:2 attempts:2\n", server);
-  must(host.run({.argv = {"mount", "--bind", file.string(), "/etc/resolv.conf"}}));
-}
 
 AnonymizerLab::AnonymizerLab(AnonymizerLabOptions options)
     : options_(std::move(options)),
@@ -47,7 +41,7 @@ AnonymizerLab::AnonymizerLab(AnonymizerLabOptions options)
   must(proxy_.ip("neigh add 10.30.0.3 lladdr 02:00:00:00:77:77 dev out0"));
   if (options_.configure_guest)
     must(guest_.ip("addr add 10.137.0.9/24 dev eth0\nroute add default via 10.137.0.1"));
-  look_up_at(guest_, "10.137.0.1");
+  must(lab::look_up_at(guest_, "10.137.0.1"));
   web_.emplace(must(lab::WebServer::start(server_, options_.web)));
   host_server_.emplace(must(host_.start(
       {.argv = {"busybox", "httpd", "-f", "-p", std::to_string(kHostPort), "-h", "/etc"},

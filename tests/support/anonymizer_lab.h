@@ -80,7 +80,4 @@ class AnonymizerLab {
   std::optional<lab::Process> host_server_, vtl_;
 };
 
-/// Look-ups of all programs of the sandbox go to `server` from now on.
-void look_up_at(lab::Host& host, const std::string& server);
-
 }  // namespace vtl::test

@@ -84,6 +84,21 @@ TEST_F(Experiments, TheDemoComparesBothWaysAndKeepsCapturesOfBothSides) {
     EXPECT_GT(std::filesystem::file_size(file(fmt::format("pcap/{}.pcap", capture))), 1000U);
 }
 
+TEST_F(Experiments, TheTorDemoTellsWhatTheServerSaw) {
+  const Ended ended = run(fmt::format("vtl-demo tor --json {}", file("tor.json")));
+  ASSERT_EQ(ended.code, 0) << ended.errors;
+  EXPECT_THAT(ended.output, HasSubstr("10.137.0.9 (the guest)"));
+  EXPECT_THAT(ended.output, HasSubstr("(an exit)"));
+  const Json result = json("tor.json");
+  ASSERT_TRUE(result.is_object());
+  const auto rows = rows_of(result);
+  for (const char* which : {"plain", "vtl-tor"})
+    for (const char* metric : {"fetch-time", "onion-reached", "ping-answered"})
+      EXPECT_TRUE(rows.contains({which, metric})) << which << " " << metric;
+  EXPECT_EQ(result.at("settings").at("server-saw-plain"), "10.137.0.9");
+  EXPECT_NE(result.at("settings").at("server-saw-vtl-tor"), "10.137.0.9");
+}
+
 TEST_F(Experiments, TheBridgeExperimentHasAllItsCasesAndMetrics) {
   const Ended ended =
       run(fmt::format("vtl-bench bridge --quick --frames 5000 --json {}", file("bridge.json")));
