@@ -8,7 +8,7 @@
 namespace vtl::lab {
 
 /// Look-ups of all programs of the sandbox, in whatever host they run, go to `address` from now on.
-/// The file that says so is in the folder of `host`.
+/// `host` keeps the output of what does it.
 [[nodiscard]] Outcome<void> look_up_at(Host& host, const std::string& address);
 
 }  // namespace vtl::lab
