@@ -20,6 +20,7 @@ namespace {
 constexpr std::size_t kUdtHeaders = 28 + 16;  // IPv4 and UDP as libudt counts them, and its own
 constexpr std::uint64_t kBurst = 16;          // packets: libudt's first window
 constexpr std::uint64_t kMaxBurst = 512;      // packets
+constexpr Duration kConnectTime = 2500ms;     // libudt gives up after 3 s, and then it is too late
 constexpr Duration kTick = 1ms;
 constexpr int kIdleTicks = 10;      // an idle channel is asked every so many ticks
 constexpr Duration kActive = 50ms;  // a channel without news for this long is idle
@@ -85,11 +86,12 @@ class UdtChannel final : public Channel {
     if (UDT::getsockopt(u_, 0, UDT_SNDBUF, &octets, &size) != UDT::ERROR)
       send_packets_ = std::max<std::size_t>(1, static_cast<std::size_t>(octets) / (mss - 28));
     touch();
+    made_ = touched_;
     poller_.add(*this);
   }
   ~UdtChannel() override {
     poller_.remove(*this);
-    if (u_ != UDT::INVALID_SOCK) UDT::close(u_);
+    if (u_ != UDT::INVALID_SOCK) close_udt(u_);
   }
   UdtChannel(const UdtChannel&) = delete;
   UdtChannel& operator=(const UdtChannel&) = delete;
@@ -191,7 +193,8 @@ class UdtChannel final : public Channel {
 
   void poll_connect() {
     const UDTSTATUS state = UDT::getsockstate(u_);
-    if (state == CONNECTING || state == OPENED || state == INIT) return;
+    const bool undecided = state == CONNECTING || state == OPENED || state == INIT;
+    if (undecided && poller_.now() < made_ + kConnectTime) return;
     connecting_ = false;
     touch();
     if (state == CONNECTED) {
@@ -250,6 +253,7 @@ class UdtChannel final : public Channel {
   bool drained_ = false;  // nothing to read before the next tick
   bool full_ = false;     // nothing to write before a quarter of the buffer is free
   Readiness interest_ = Readiness::kNone;
+  Time made_{};
   Time touched_{};
   ChannelHandler* handler_ = nullptr;
 };

@@ -14,8 +14,13 @@
 // start at every doubling. So writes go out in bursts of a first window's size that end on a packet
 // one octet short. Every send() begins a new packet, so small pieces are gathered above;
 // "would block" is an exception inside, so a short transfer is remembered and not tried again
-// before the next tick; a failed connect stays in the state "connecting", so the caller bounds the
-// time; the end of the peer's process is noticed only after some 46 s without a packet.
+// before the next tick; the end of the peer's process is noticed only after some 46 s without a
+// packet.
+//
+// An attempt to connect is ended here after 2.5 s. libudt gives it up after 3 s without telling:
+// the state stays "connecting", but close() no longer takes the socket off the list of attempts
+// (CRendezvousQueue) that the receiving thread walks with every packet, and the thread would go on
+// reading it after it was freed. Should we come too late, the socket is not closed (close_udt()).
 //
 // Thread rule: the reactor's thread.
 #pragma once
