@@ -1,8 +1,9 @@
 // What an anonymizer needs of the rest of the file.
 //
-// The guest's device must be one of which the host sees nothing: an af_packet device is sealed,
-// taps and VMM sockets are VTL's alone by nature; a pcap device cannot be. Streams are kept apart
-// by the credentials that the proxy is given, so a proxy with credentials of its own cannot do it.
+// Nothing may take the guest's frames before it but what only spoils them. The guest's device must
+// be one of which the host sees nothing: an af_packet device is sealed, taps and VMM sockets are
+// VTL's alone by nature; a pcap device cannot be. Streams are kept apart by the credentials that
+// the proxy is given, so a proxy with credentials of its own cannot do it.
 
 #include <fmt/format.h>
 
@@ -26,12 +27,26 @@ void seal_guest(const Node& link_node, const LinkConfig& link, Config& config,
   }
   auto* const af_packet = std::get_if<iface::AfPacketOptions>(&guest->options);
   if (af_packet == nullptr) return;
-  if (!af_packet->seal) af_packet->seal = iface::SealUse::kOn;
+  if (!af_packet->seal) af_packet->seal = iface::SealUse::kKeep;
   if (af_packet->seal == iface::SealUse::kOff) {
     diagnostics.add(mark, fmt::format("interface '{}' says seal: off, so the host would see and "
                                       "answer the guest of link '{}' beside its anonymizer; leave "
                                       "'seal' out, or say on or keep",
                                       link.guest, link.name));
+  }
+}
+
+void check_place(const Node& node, const LinkConfig& link, Diagnostics& diagnostics) {
+  for (const ServiceOptions& service : link.services) {
+    if (std::holds_alternative<service::AnonymizerOptions>(service)) return;
+    if (std::holds_alternative<BridgeOptions>(service) ||
+        std::holds_alternative<service::ImpairConfig>(service)) {
+      continue;
+    }
+    diagnostics.add(node.mark, fmt::format("in link '{}' another service takes connections of the "
+                                           "guest before the anonymizer; put the anonymizer first",
+                                           link.name));
+    return;
   }
 }
 
@@ -60,7 +75,9 @@ void check_anonymizers(const Node& links, Config& config, Diagnostics& diagnosti
       if (options == nullptr) continue;
       seal_guest(links.items[i], link, config, diagnostics);
       const Node* const node = service_of(links.items[i], "anonymizer");
-      if (node != nullptr) check_isolation(*node, link, *options, config, diagnostics);
+      if (node == nullptr) continue;
+      check_place(*node, link, diagnostics);
+      check_isolation(*node, link, *options, config, diagnostics);
     }
   }
 }

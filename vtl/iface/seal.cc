@@ -80,9 +80,9 @@ void name_filter(Request& request) {
   mnl_attr_put_strz(request.header(), TCA_KIND, "bpf");
 }
 
-int add_filter(int device) {
+int add_filter(int device, std::uint16_t flags) {
   constexpr sock_filter kDrop{BPF_RET | BPF_K, 0, 0, TC_ACT_SHOT};
-  Request request(device, RTM_NEWTFILTER, NLM_F_CREATE);
+  Request request(device, RTM_NEWTFILTER, static_cast<std::uint16_t>(NLM_F_CREATE | flags));
   name_filter(request);
   nlattr* const options = mnl_attr_nest_start(request.header(), TCA_OPTIONS);
   mnl_attr_put_u16(request.header(), TCA_BPF_OPS_LEN, 1);
@@ -108,9 +108,12 @@ Outcome<std::shared_ptr<Seal>> Seal::open(const std::string& device, SealUse use
                             error == EPERM ? "; run as root or with CAP_NET_ADMIN" : ""));
   };
   if (const int error = add_clsact(found->index()); error != 0) return refused("clsact", error);
-  if (const int error = add_filter(found->index()); error != 0) {
-    return refused("filter at the ingress", error);
+  int error = add_filter(found->index(), NLM_F_EXCL);
+  if (error == EEXIST) {  // another's who stands beside us, or who died: not ours to take away
+    use = SealUse::kKeep;
+    error = add_filter(found->index(), 0);
   }
+  if (error != 0) return refused("filter at the ingress", error);
   return std::shared_ptr<Seal>(new Seal(found->index(), use));
 }
 

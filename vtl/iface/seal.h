@@ -7,8 +7,9 @@
 //
 // It is what makes a guest's isolation hold whatever the host is: forwarding, an address on the
 // device, a service that listens. When VTL dies the seal stays, and the guest is cut off instead of
-// set free; the next open() takes it over. An orderly end takes it away unless it is to be kept.
-// By hand: `tc filter del dev DEVICE ingress pref 1`.
+// set free; the next open() takes it over, and leaves it at its end: who did not make a seal does
+// not take it away. Who made it does so at an orderly end, unless it is to be kept. By hand: `tc
+// filter del dev DEVICE ingress pref 1`.
 //
 // Needs CAP_NET_ADMIN to open and to end. The clsact queueing discipline stays behind; others may
 // use it by then. Frames that the host sends out of the device are not touched.
@@ -25,7 +26,7 @@ namespace vtl::iface {
 
 enum class SealUse : std::uint8_t {
   kOff,
-  kOn,    ///< taken away at an orderly end
+  kOn,    ///< taken away at an orderly end by who made it
   kKeep,  ///< stays when VTL ends
 };
 

@@ -106,10 +106,11 @@ StreamError to_stream_error(SocksFailure failure) noexcept {
     case SocksFailure::kCredentials:
       return StreamError::kNotAuthenticated;
     case SocksFailure::kNotSocks:
-    case SocksFailure::kUnknownReason:
       return StreamError::kProtocol;
+    // Answers to the request are about the destination: another proxy is not asked for it.
+    case SocksFailure::kUnknownReason:
     case SocksFailure::kCommandNotSupported:
-      break;
+      return StreamError::kRefused;
   }
   return StreamError::kPeerDown;
 }

@@ -67,7 +67,7 @@ TEST(AnonymizerConfig, TheShortestOneHasItsDefaultsAndSealsTheGuest) {
   EXPECT_FALSE(options.ipv6);
   EXPECT_THAT(options.egress, IsEmpty());
   const auto& guest = std::get<iface::AfPacketOptions>(config.interfaces.at(0).options);
-  EXPECT_EQ(guest.seal, iface::SealUse::kOn);
+  EXPECT_EQ(guest.seal, iface::SealUse::kKeep);
   const auto& other = std::get<iface::AfPacketOptions>(config.interfaces.at(1).options);
   EXPECT_EQ(other.seal, std::nullopt);
   const auto built = build(config);
@@ -78,7 +78,7 @@ TEST(AnonymizerConfig, TheShortestOneHasItsDefaultsAndSealsTheGuest) {
 
 TEST(AnonymizerConfig, EverythingThatCanBeSaidIsRead) {
   const Config config = right(
-      {.vm1 = "{ type: af_packet, device: tap-vm1, seal: keep }",
+      {.vm1 = "{ type: af_packet, device: tap-vm1, seal: on }",
        .tor = "{ type: tor, address: \"::1\", port: 9150, control: 127.0.0.1:9051, optimistic: "
               "true, answer_timeout: 60s, max_streams: 100 }",
        .anonymizer =
@@ -88,7 +88,7 @@ TEST(AnonymizerConfig, EverythingThatCanBeSaidIsRead) {
            "egress: [{ deny: [\"*.ads.example\", 8.8.8.8] }, "
            "{ allow: 10.1.0.0/16, ports: [22, 8000-8100] }], max_connections: 10 }"});
   EXPECT_EQ(std::get<iface::AfPacketOptions>(config.interfaces.at(0).options).seal,
-            iface::SealUse::kKeep);
+            iface::SealUse::kOn);
   const auto& proxy = config.proxies.at(0);
   EXPECT_EQ(to_string(proxy.address), "[::1]:9150");
   ASSERT_TRUE(proxy.control);
@@ -205,6 +205,25 @@ TEST(AnonymizerConfig, AWrongPatternOrPortIsToldAtItsPlace) {
   ASSERT_EQ(mistakes.size(), 2U);
   EXPECT_THAT(mistakes[0], testing::StartsWith("f.yaml:7:106: 'deny' of egress rule 1 of "));
   EXPECT_THAT(mistakes[1], testing::StartsWith("f.yaml:7:138: 'ports' of egress rule 2 of "));
+}
+
+TEST(AnonymizerConfig, WhatTakesConnectionsMayNotStandBeforeIt) {
+  const std::string text = R"(interfaces:
+  vm1: { type: af_packet, device: tap-vm1 }
+  eth0: { type: af_packet, device: eth0 }
+proxies:
+  tor: { type: tor, address: 127.0.0.1 }
+links:
+  - name: vm1
+    guest: vm1
+    network: eth0
+    services: [impair, split, anonymizer: { proxies: [tor] }]
+)";
+  const auto config = parse_config(text, "f.yaml");
+  ASSERT_FALSE(config);
+  EXPECT_THAT(config.error(),
+              ElementsAre("f.yaml:10:31: in link 'vm1' another service takes connections of the "
+                          "guest before the anonymizer; put the anonymizer first"));
 }
 
 // The password keeps its file to itself.

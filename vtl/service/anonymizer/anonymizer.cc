@@ -194,7 +194,7 @@ void Anonymizer::open(const wire::FlowKey& key, const endpoint::Segment& syn, Pa
   ++counters_.opened;
   table_->make_half_open_room();
   const bool look_up = key.destination.port == kDnsPort;
-  (void)names_->pin(key.destination.address, now);
+  if (!look_up) (void)names_->pin(key.destination.address, now);
   table_->insert(Relay::open(
       *table_, path, std::move(endpoint), keep_syn(std::move(packet)),
       look_up ? "dns" : way_to(proxy_->kind(), host, key.destination.port),
@@ -237,7 +237,8 @@ void Anonymizer::answer_reset(Packet packet) {
 }
 
 void Anonymizer::on_left(const Relay& relay) noexcept {
-  names_->unpin(relay.key().destination.address, context_->reactor().now());
+  const wire::SocketAddress to = relay.key().destination;
+  if (to.port != kDnsPort) names_->unpin(to.address, context_->reactor().now());
 }
 
 bool Anonymizer::pass_instead(Relay& relay) {

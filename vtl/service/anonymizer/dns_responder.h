@@ -18,9 +18,9 @@
 //   them no host name, or like an address         NXDOMAIN: a label with other characters than
 //   letters,
 //                                            digits, - and _, or a number as the last one
-//   denied by the egress list                REFUSED
+//   denied by the egress list, as single labels and .local are without a rule   REFUSED
 //   nothing to give in the pool              SERVFAIL
-// All other names, single labels, .local, .test and .invalid too, are names as any: whether one
+// All other names, .test and .invalid too, are names as any: whether one
 // exists only the proxy can tell.
 //
 // Negative answers carry an SOA record of the root so that they are kept (RFC 2308) for as long as

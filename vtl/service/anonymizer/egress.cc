@@ -137,6 +137,17 @@ bool is_localhost(std::string_view name) noexcept {
          (name.ends_with(kLocalhost) && name[name.size() - kLocalhost.size() - 1] == '.');
 }
 
+// Names that have a meaning on the proxy's own host or network, and none beyond: single labels,
+// what hosts files call the host itself, and zones that are everybody's own (RFC 6762, RFC 8375,
+// ICANN's .internal, and what routers hand out).
+bool is_inner_name(std::string_view name) {
+  constexpr std::string_view kZones[] = {".localdomain", ".localdomain4", ".localdomain6", ".local",
+                                         ".internal",    ".home.arpa",    ".lan",          ".home",
+                                         ".intranet",    ".corp",         ".private"};
+  return name.find('.') == std::string_view::npos ||
+         std::ranges::any_of(kZones, [&](std::string_view zone) { return name.ends_with(zone); });
+}
+
 bool is_host_name(std::string_view name) {
   constexpr auto allowed = [](char c) {
     return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.';
@@ -303,7 +314,7 @@ bool EgressList::judge_name(std::string_view name, std::optional<wire::Port> por
     return judge_address(*address, first_for_name(normal, port), port);
   }
   const std::uint32_t first = std::min(first_for_name(normal, port), first_of(any_name_, port));
-  return first == kNone || rules_[first].allow;
+  return first == kNone ? !is_inner_name(normal) : rules_[first].allow;
 }
 
 bool EgressList::judge_address(const IpAddress& address, std::uint32_t first,

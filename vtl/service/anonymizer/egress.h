@@ -6,11 +6,12 @@
 //   *                  every name
 //   192.0.2.0/24       the addresses of a network, or one address
 //   any                every name and every address
-// Where no rule matches, names are let through and addresses when they are globally reachable by
-// the registries of RFC 6890. The others (loopback, private, link-local, carrier-grade NAT,
-// documentation, benchmarking, multicast, reserved, unique-local, and IPv6 addresses that stand for
-// such an IPv4 one) are denied: a proxy that runs on the host would else connect to the host's own
-// services.
+// Where no rule matches, names are let through unless they mean something on the proxy's own host
+// or network only (single labels, .local, .internal, .lan and their like), and addresses when they
+// are globally reachable by the registries of RFC 6890. The others (loopback, private, link-local,
+// carrier-grade NAT, documentation, benchmarking, multicast, reserved, unique-local, and IPv6
+// addresses that stand for such an IPv4 one) are denied: a proxy that runs on the host would else
+// connect to the host's own services.
 //
 // What is written as a name and means an address is judged as one: "127.0.0.1", "[::1]", the
 // spellings of inet_aton() ("127.1", "0x7f000001", "2130706433"), and localhost with all below it
