@@ -59,17 +59,29 @@ class UdtConnectTest : public PairTest {
   Options options_;
 };
 
+// Where the machine stands still between VTL's end of an attempt and libudt's own, half a second
+// later, it is the other test's case: one more attempt is made.
 TEST_P(UdtConnectTest, AnAttemptThatNobodyAnswersLeavesNothingBehind) {
+  constexpr Duration kGivenUp = 3s;  // by libudt
+  constexpr int kAttempts = 5;
   options_.warm = 0;
-  const auto transport = make(options_);
-  const UDTSOCKET attempt = next_socket();
-  End near;
-  near.stream = transport->open(bytes_of("x"), near);
-  ASSERT_EQ(UDT::getsockstate(attempt), CONNECTING);
-  ASSERT_TRUE(reactor.run_until([&] { return near.refused.has_value(); }));
-  EXPECT_EQ(near.refused, StreamError::kPeerDown);
-  wait_for_the_collector();
-  EXPECT_EQ(UDT::getsockstate(attempt), NONEXIST);
+  bool in_time = false;
+  for (int i = 0; i < kAttempts && !in_time; ++i) {
+    const auto transport = make(options_);
+    const UDTSOCKET attempt = next_socket();
+    const Time begun = SystemClock().now();
+    End near;
+    near.stream = transport->open(bytes_of("x"), near);
+    ASSERT_EQ(UDT::getsockstate(attempt), CONNECTING);
+    ASSERT_TRUE(reactor.run_until([&] { return near.refused.has_value(); }));
+    in_time = SystemClock().now() - begun < kGivenUp;
+    EXPECT_EQ(near.refused, StreamError::kPeerDown);
+    wait_for_the_collector();
+    if (in_time) {
+      EXPECT_EQ(UDT::getsockstate(attempt), NONEXIST);
+    }
+  }
+  EXPECT_TRUE(in_time) << "no attempt was ended before libudt gave it up";
   carry();
 }
 
