@@ -63,7 +63,7 @@ class UdtConnectTest : public PairTest {
 // later, it is the other test's case: one more attempt is made.
 TEST_P(UdtConnectTest, AnAttemptThatNobodyAnswersLeavesNothingBehind) {
   constexpr Duration kGivenUp = 3s;  // by libudt
-  constexpr int kAttempts = 5;
+  constexpr int kAttempts = 10;
   options_.warm = 0;
   bool in_time = false;
   for (int i = 0; i < kAttempts && !in_time; ++i) {
