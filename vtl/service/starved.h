@@ -67,7 +67,6 @@ class Starved {
     if (list_.leave(item)) waiting_.remove(item.lacking);
   }
 
-  [[nodiscard]] const ChunkPool& pool() const noexcept { return pool_; }
   /// Not even a first chunk is left, or there are fewer than items that wait for their first one:
   /// who stands still gives way, as many as are waited for.
   [[nodiscard]] bool short_of(ChunkPool::Use use) const noexcept {
