@@ -81,7 +81,7 @@ std::string anonymizer_config(const std::string& type, const std::string& device
   return control("anonymizer-" + type) + fmt::format(R"(interfaces:
   guest: {{ type: {}, device: {} }}
 proxies:
-  socks: {{ type: socks5, address: 127.0.0.1, port: 1080, pipelined: true }}
+  socks: {{ type: socks5, address: 127.0.0.1, port: 1080, inner: allowed, pipelined: true }}
 links:
   - name: guest
     guest: guest
@@ -90,7 +90,7 @@ links:
       - anonymizer:
           proxies: [socks]
           isolation: none
-          egress: [ {{ allow: any }} ]
+          egress: [ {{ allow: 10.2.0.0/24 }} ]
 )",
                                                      type, device);
 }

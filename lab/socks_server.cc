@@ -27,6 +27,9 @@ std::string hosts_file(const SocksServerOptions& options) {
 }
 
 std::string dante_settings(const SocksServerOptions& options) {
+  std::string blocks;
+  for (const auto& network : options.refused)
+    blocks += fmt::format("socks block {{\n  from: 0.0.0.0/0 to: {}\n}}\n", network);
   return fmt::format(R"(logoutput: stderr
 internal: {} port = {}
 external: {}
@@ -37,13 +40,13 @@ user.unprivileged: root
 client pass {{
   from: 0.0.0.0/0 to: 0.0.0.0/0
 }}
-socks pass {{
+{}socks pass {{
   from: 0.0.0.0/0 to: 0.0.0.0/0
   command: connect
 }}
 )",
                      options.address, options.port, options.external,
-                     options.authentication ? "username" : "none");
+                     options.authentication ? "username" : "none", blocks);
 }
 
 std::vector<std::string> microsocks_arguments(const SocksServerOptions& options) {

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "lab/host.h"
 
@@ -22,6 +23,9 @@ struct SocksServerOptions {
   bool authentication = false;
   std::map<std::string, std::string> names{};  ///< to addresses
   std::string external{};                      ///< dante: the device or address it connects from
+  /// Dante: networks to which it connects nobody, whether their address is asked for or a name's
+  /// is.
+  std::vector<std::string> refused{};
 };
 
 class SocksServer {

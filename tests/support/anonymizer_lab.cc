@@ -52,18 +52,24 @@ AnonymizerLab::AnonymizerLab(AnonymizerLabOptions options)
 }
 
 void AnonymizerLab::start_proxy() {
-  socks_.emplace(must(lab::SocksServer::start(proxy_, {.program = options_.program,
-                                                       .address = "10.40.0.1",
-                                                       .names = {{kServerName, kServerAddress},
-                                                                 {"two.example", "10.30.0.2"},
-                                                                 {"silent.example", "10.30.0.3"},
-                                                                 {"gone.example", "10.30.0.99"}},
-                                                       .external = "out0"})));
+  const bool at_home = options_.proxy_at_home;
+  socks_.emplace(must(lab::SocksServer::start(at_home ? host_ : proxy_,
+                                              {.program = options_.program,
+                                               .address = at_home ? "127.0.0.1" : "10.40.0.1",
+                                               .names = {{kServerName, kServerAddress},
+                                                         {"two.example", "10.30.0.2"},
+                                                         {"silent.example", "10.30.0.3"},
+                                                         {"gone.example", "10.30.0.99"},
+                                                         {"home.example", "127.0.0.1"},
+                                                         {"host.example", "10.40.0.2"},
+                                                         {"proxy.example", "10.40.0.1"}},
+                                               .external = at_home ? "up0" : "out0",
+                                               .refused = options_.refused})));
 }
 
 void AnonymizerLab::start_vtl() {
-  vtl_.emplace(must(lab::start_vtl(
-      host_, fmt::format(R"(interfaces:
+  vtl_.emplace(
+      must(lab::start_vtl(host_, fmt::format(R"(interfaces:
   vm1: {}
 proxies:
   one: {}
@@ -72,12 +78,13 @@ links:
     guest: vm1
     network: none
     services:
-      - anonymizer: {{ proxies: [one], isolation: {}, egress: [ {{ allow: 10.30.0.0/16 }} ]{} }}
+      - anonymizer: {{ proxies: [one], isolation: {}, egress: [ {} ]{} }}
 control: {{ socket: {} }}
 )",
-                         options_.tap ? "{ type: tap, device: vtap0 }"
-                                      : "{ type: af_packet, device: guest0 }",
-                         options_.proxy, options_.isolation, options_.service_extra, kControl))));
+                                             options_.tap ? "{ type: tap, device: vtap0 }"
+                                                          : "{ type: af_packet, device: guest0 }",
+                                             options_.proxy, options_.isolation, options_.egress,
+                                             options_.service_extra, kControl))));
   if (options_.tap) must(host_.add_bridge("br0", {"guest0", "vtap0"}));
 }
 

@@ -10,7 +10,8 @@
 // serves on all its addresses. On its devices nobody speaks by himself: IPv6 is
 // quiet, and the neighbours on up0 are set. The guest's look-ups go to 10.137.0.1 for all programs
 // of the sandbox. Names that the proxy knows: server.example, two.example (10.30.0.2),
-// silent.example (10.30.0.3, which drops all), gone.example (10.30.0.99, which nobody has).
+// silent.example (10.30.0.3, which drops all), gone.example (10.30.0.99, which nobody has),
+// home.example (127.0.0.1), host.example (10.40.0.2), proxy.example (10.40.0.1).
 #pragma once
 
 #include <optional>
@@ -27,7 +28,12 @@ namespace vtl::test {
 struct AnonymizerLabOptions {
   lab::SocksServerOptions::Program program = lab::SocksServerOptions::Program::kDante;
   /// YAML of the proxy `one`, flow style.
-  std::string proxy = "{ type: socks5, address: 10.40.0.1, port: 1080, probe_max: 500ms }";
+  std::string proxy =
+      "{ type: socks5, address: 10.40.0.1, port: 1080, inner: allowed, probe_max: 500ms }";
+  /// The proxy runs in [vtl] itself, at 127.0.0.1.
+  bool proxy_at_home = false;
+  std::vector<std::string> refused{};  ///< by dante: networks
+  std::string egress = "{ allow: 10.30.0.0/16 }";
   /// Between [guest] and VTL a tap device of VTL's own, which a bridge in [vtl] joins to guest0.
   bool tap = false;
   std::string isolation = "none";  ///< others need a proxy that takes any user and password
@@ -49,6 +55,7 @@ class AnonymizerLab {
   [[nodiscard]] lab::Lab& lab() { return lab_; }
   [[nodiscard]] lab::Host& guest() { return guest_; }
   [[nodiscard]] lab::Host& host() { return host_; }
+  [[nodiscard]] lab::Host& proxy() { return proxy_; }
   [[nodiscard]] lab::Host& server() { return server_; }
   [[nodiscard]] lab::WebServer& web() { return *web_; }
   [[nodiscard]] lab::Process& vtl() { return *vtl_; }

@@ -3,6 +3,7 @@
 // Thread rule: the reactor's thread. Headers only.
 #pragma once
 
+#include <algorithm>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -58,6 +59,9 @@ class MemoryProxy final : public transport::Proxy {
     });
     return question;
   }
+  [[nodiscard]] bool stands_at(const wire::IpAddress& address) override {
+    return std::ranges::find(own, address) != own.end();
+  }
   [[nodiscard]] bool up() const noexcept override { return is_up; }
   [[nodiscard]] transport::ProxyStatus status() const override { return {}; }
   [[nodiscard]] const transport::ProxyCounters& counters() const noexcept override {
@@ -65,6 +69,7 @@ class MemoryProxy final : public transport::Proxy {
   }
 
   bool is_up = true;
+  std::vector<wire::IpAddress> own;  ///< addresses of the proxy's own host
   std::vector<Asked> asked;
   /// Refuses, until a test says otherwise.
   std::function<void(std::unique_ptr<transport::IncomingStream>)> on_stream =

@@ -19,6 +19,27 @@ void read_address(Section& section, SocksOptions& options) {
   section.port("port", options.address.port);
 }
 
+void read_inner(Section& section, SocksOptions& options) {
+  using transport::InnerAddresses;
+  const bool said = section.find("inner") != nullptr;
+  section.choice("inner", options.inner,
+                 {{"refused", InnerAddresses::kRefused}, {"allowed", InnerAddresses::kAllowed}});
+  if (said && options.tor) {
+    section.complain("inner", fmt::format("'inner' in {} is for type: socks5; Tor refuses inner "
+                                          "addresses by itself",
+                                          section.what()));
+  }
+  if (said || options.tor) return;
+  section.diagnostics().add(
+      section.mark(),
+      fmt::format(
+          "{} needs 'inner', for it may be asked for a name in the public DNS whose address "
+          "is 127.0.0.1 or a private one: inner: refused if the server's own rules refuse "
+          "loopback, private and its host's addresses, wherever a name led; inner: allowed "
+          "if guests may reach them",
+          section.what()));
+}
+
 void read_credentials(Section& section, SocksOptions& options) {
   transport::SocksCredentials credentials;
   const bool user = section.text("user", credentials.user);
@@ -78,6 +99,7 @@ SocksOptions read_proxy(const Node& node, const std::string& name, Diagnostics& 
   section.choice("type", type, {{"socks5", ProxyType::kSocks5}, {"tor", ProxyType::kTor}});
   options.tor = type == ProxyType::kTor;
   read_address(section, options);
+  read_inner(section, options);
   read_credentials(section, options);
   read_control(section, options);
   bool pipelined = options.sends_all_at_once();

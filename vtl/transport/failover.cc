@@ -1,5 +1,6 @@
 #include "vtl/transport/failover.h"
 
+#include <algorithm>
 #include <cassert>
 #include <cstdint>
 #include <string>
@@ -162,6 +163,9 @@ class Failover final : public Proxy {
                                   LookUpAnswer answer) override {
     counters_.look_ups.add();
     return std::make_unique<FailoverLookUp>(proxies_, host, isolation, std::move(answer));
+  }
+  bool stands_at(const wire::IpAddress& address) override {
+    return std::ranges::any_of(proxies_, [&](Proxy* proxy) { return proxy->stands_at(address); });
   }
   bool up() const noexcept override {
     for (const Proxy* proxy : proxies_)

@@ -97,6 +97,10 @@ class Proxy {
                                                         std::string_view isolation,
                                                         LookUpAnswer answer) = 0;
 
+  /// Whether a connection from the proxy to `address` might end on the proxy's own host: it is this
+  /// host's address, and the proxy does not refuse such by itself (Tor does).
+  [[nodiscard]] virtual bool stands_at(const wire::IpAddress& address) = 0;
+
   /// False while the last attempt to reach it failed; probed in the background meanwhile.
   [[nodiscard]] virtual bool up() const noexcept = 0;
   [[nodiscard]] virtual ProxyStatus status() const = 0;

@@ -39,6 +39,8 @@ Outcome<void> check_control(const SocksOptions& options) {
 
 Outcome<void> check(const SocksOptions& options) {
   if (!has_host_and_port(options.address)) return wrong(options, "needs an address and a port");
+  if (!options.tor && options.inner == InnerAddresses::kUnsaid)
+    return wrong(options, "needs a word on names that lead to its own host or network");
   if (options.credentials &&
       !(is_field(options.credentials->user) && is_field(options.credentials->password)))
     return wrong(options, "user and password have 1 to 255 octets each");

@@ -29,12 +29,22 @@ struct TorControlOptions {
   Duration timeout = 10s;  ///< for the connection, and for each answer; 100 ms to 60 s
 };
 
+/// What becomes of a request for a name whose address is inside: the proxy's own host or a private
+/// network. Who owns a name in the public DNS gives it any address, and only the proxy sees it.
+enum class InnerAddresses : std::uint8_t {
+  kUnsaid,   ///< good for Tor only, which refuses them
+  kRefused,  ///< the proxy refuses it by its own rules
+  kAllowed,  ///< guests may reach what the proxy reaches
+};
+
 struct SocksOptions {
   /// The proxy's name in messages.
   std::string name;
   /// It is Tor: look-ups are made there (RESOLVE, RESOLVE_PTR), and it has a control port.
   bool tor = false;
   wire::SocketAddress address;
+  /// Where nothing is looked up before, a guest that can ask for a name can ask for any address.
+  InnerAddresses inner = InnerAddresses::kUnsaid;
   /// RFC 1929, each of 1 to 255 octets. With them a stream's isolation is not told to the proxy.
   std::optional<SocksCredentials> credentials;
   /// All is sent at once, and no answer waited for before the request; absent: with Tor only, for

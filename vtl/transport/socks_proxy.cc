@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "vtl/transport/local_addresses.h"
 #include "vtl/transport/socks_connection.h"
 #include "vtl/transport/socks_state.h"
 #include "vtl/transport/socks_stream.h"
@@ -83,6 +84,7 @@ class SocksProxy final : public Proxy, public SocksState {
       : SocksState(options, reactor),
         backoff_(options.probe_min),
         next_probe_([this] { probe(); }) {
+    if (!options.tor) own_.emplace();
     if (options.control && reactor.worker() == 0)
       control_.emplace(*options.control, options.name, reactor);
   }
@@ -103,6 +105,10 @@ class SocksProxy final : public Proxy, public SocksState {
     auto look_up = std::make_unique<SocksLookUp>(*this, std::move(answer));
     look_up->start(host, isolation);
     return look_up;
+  }
+
+  bool stands_at(const wire::IpAddress& address) override {
+    return own_ && own_->contains(address);
   }
 
   bool up() const noexcept override { return SocksState::up(); }
@@ -143,6 +149,7 @@ class SocksProxy final : public Proxy, public SocksState {
   Timer next_probe_;
   std::unique_ptr<Probe> probe_;
   std::optional<TorControl> control_;
+  std::optional<LocalAddresses> own_;  // where this host's own addresses could be asked for
 };
 
 }  // namespace

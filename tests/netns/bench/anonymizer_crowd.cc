@@ -35,14 +35,15 @@ std::string config() {
   }
   text += "proxies:\n";
   for (int i = 1; i <= kGuests; ++i) {
-    text +=
-        fmt::format("  socks{0}: {{ type: socks5, address: 127.0.0.1, port: {1} }}\n", i, 1080 + i);
+    text += fmt::format(
+        "  socks{0}: {{ type: socks5, address: 127.0.0.1, port: {1}, inner: allowed }}\n", i,
+        1080 + i);
   }
   text += "links:\n";
   for (int i = 1; i <= kGuests; ++i) {
     text += fmt::format(
         "  - name: guest{0}\n    guest: guest{0}\n    network: none\n    services: [{{ anonymizer: "
-        "{{ proxies: [socks{0}], isolation: none, egress: [{{ allow: any }}] }} }}]\n",
+        "{{ proxies: [socks{0}], isolation: none, egress: [{{ allow: 10.2.0.0/24 }}] }} }}]\n",
         i);
   }
   return text + fmt::format("control: {{ socket: {} }}\n", kSocket);

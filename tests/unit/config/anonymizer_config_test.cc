@@ -129,17 +129,28 @@ std::vector<Case> cases() {
        {.tor = "{ address: 127.0.0.1, port: 1080 }"},
        "f.yaml:5:8: proxy 'tor' needs 'type', e.g. type: tor, or socks5"},
       {"socks_without_port",
-       {.tor = "{ type: socks5, address: 127.0.0.1 }"},
+       {.tor = "{ type: socks5, address: 127.0.0.1, inner: refused }"},
        "f.yaml:5:8: proxy 'tor' needs 'port', e.g. port: 1080"},
+      {"socks_without_a_word_on_inner_addresses",
+       {.tor = "{ type: socks5, address: 127.0.0.1, port: 1080 }"},
+       "f.yaml:5:8: proxy 'tor' needs 'inner', for it may be asked for a name in the public DNS "
+       "whose address is 127.0.0.1 or a private one: inner: refused if the server's own rules "
+       "refuse loopback, private and its host's addresses, wherever a name led; inner: allowed if "
+       "guests may reach them"},
+      {"inner_of_tor",
+       {.tor = "{ type: tor, address: 127.0.0.1, inner: refused }"},
+       "f.yaml:5:48: 'inner' in proxy 'tor' is for type: socks5; Tor refuses inner addresses by "
+       "itself"},
       {"port_zero",
        {.tor = "{ type: tor, address: 127.0.0.1, port: 0 }"},
        "f.yaml:5:47: 'port' in proxy 'tor' must be a whole number from 1 to 65535, not '0'"},
       {"user_alone",
-       {.tor = "{ type: socks5, address: 127.0.0.1, port: 1080, user: u }"},
-       "f.yaml:5:62: proxy 'tor' needs both 'user' and 'password_file', or neither"},
+       {.tor = "{ type: socks5, address: 127.0.0.1, port: 1080, inner: refused, user: u }"},
+       "f.yaml:5:78: proxy 'tor' needs both 'user' and 'password_file', or neither"},
       {"control_of_socks",
-       {.tor = "{ type: socks5, address: 127.0.0.1, port: 1080, control: 127.0.0.1:9051 }"},
-       "f.yaml:5:65: 'control' in proxy 'tor' is Tor's control port; it needs type: tor"},
+       {.tor = "{ type: socks5, address: 127.0.0.1, port: 1080, inner: allowed, control: "
+               "127.0.0.1:9051 }"},
+       "f.yaml:5:81: 'control' in proxy 'tor' is Tor's control port; it needs type: tor"},
       {"cookie_without_control",
        {.tor = "{ type: tor, address: 127.0.0.1, control_cookie_file: c }"},
        "f.yaml:5:62: proxy 'tor' names a secret for Tor's control port, but no 'control', e.g. "
@@ -233,7 +244,7 @@ TEST(AnonymizerConfig, CredentialsComeFromAFileAndRuleIsolationOut) {
   const auto password = folder / "password";
   std::ofstream(password) << "secret\r\n";
   const std::string socks =
-      "{ type: socks5, address: 127.0.0.1, port: 1080, user: u, "
+      "{ type: socks5, address: 127.0.0.1, port: 1080, inner: refused, user: u, "
       "password_file: " +
       password.string() + " }";
   chmod(password.c_str(), 0644);

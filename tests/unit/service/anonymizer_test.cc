@@ -279,6 +279,24 @@ TEST(Anonymizer, PrivateAddressesAndTheGuestsOwnNetwork_AreRefusedBeforeTheProxy
   EXPECT_EQ(world.metric("denied_total"), 6);
 }
 
+TEST(Anonymizer, AddressesOfTheHostItself_AreRefusedBeforeTheProxyIsAsked) {
+  AnonymizerWorld world;
+  world.serve();
+  world.proxy.own = {*wire::IpAddress::parse("203.0.114.5")};
+  world.connect(4000, "203.0.114.5:22");
+  EXPECT_TRUE(world.run_until(
+      [&] { return world.end(4000, "203.0.114.5:22").end_reason() == EndReason::kRefused; }));
+  EXPECT_TRUE(world.proxy.asked.empty());
+  world.connect(4001, "203.0.114.6:22");
+  EXPECT_TRUE(world.run_until(
+      [&] { return world.end(4001, "203.0.114.6:22").state() == State::kEstablished; }));
+  world.proxy.own.push_back(*wire::IpAddress::parse("203.0.114.6"));
+  world.connect(4002, "203.0.114.6:22");
+  EXPECT_TRUE(world.run_until([&] {
+    return world.end(4002, "203.0.114.6:22").end_reason() == EndReason::kRefused;
+  })) << "asked again each time";
+}
+
 TEST(Anonymizer, TheEgressListCounts_ForAddressesAndNames) {
   AnonymizerOptions options;
   options.egress = {

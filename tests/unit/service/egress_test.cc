@@ -105,18 +105,45 @@ TEST(EgressList, NoRules_NamesAndGlobalAddressesOnly) {
 
 TEST(EgressList, NamesThatMeanAnAddress_JudgedAsIt) {
   const EgressList list;
-  for (const char* text : {"localhost",        "LOCALHOST.",     "a.b.localhost",
-                           "127.0.0.1.",       "127.1",          "127.0.1",
-                           "0x7f000001",       "0X7F.1",         "2130706433",
-                           "017700000001",     "0177.0.0.1",     "0",
-                           "0x7f.0x0.0x0.0x1", "[::1]",          "[::ffff:127.0.0.1]",
-                           "::1%lo",           "[fe80::1%eth0]", "10.1",
-                           "3232235777",       "127.0.0.1 x",    "",
-                           "127.0.0.08"}) {
+  for (const char* text : {"localhost",
+                           "LOCALHOST.",
+                           "a.b.localhost",
+                           "127.0.0.1.",
+                           "127.1",
+                           "127.0.1",
+                           "0x7f000001",
+                           "0X7F.1",
+                           "2130706433",
+                           "017700000001",
+                           "0177.0.0.1",
+                           "0",
+                           "0x7f.0x0.0x0.0x1",
+                           "[::1]",
+                           "[::ffff:127.0.0.1]",
+                           "::1%lo",
+                           "[fe80::1%eth0]",
+                           "10.1",
+                           "3232235777",
+                           "127.0.0.1 x",
+                           "",
+                           "127.0.0.08",
+                           "127.0.0.1..",
+                           "6425673729",
+                           "256.1.1.1",
+                           "1.2.3.4.5",
+                           "1..2",
+                           "x.0x7f",
+                           "[::1%lo]",
+                           "::127.0.0.1",
+                           "::ffff:7f00:1",
+                           "a..example",
+                           "a b.example",
+                           "127\xe3\x80\x82"
+                           "1"}) {
     EXPECT_FALSE(list.may_connect(std::string(text), Port(80))) << text;
   }
-  for (const char* text :
-       {"1.1", "16843009", "[2606:4700::1111]", "1.2.3.4.5", "256.1.1.1", "1..2", "127.0.0.1x"}) {
+  for (const char* text : {"1.1", "16843009", "[2606:4700::1111]", "127.0.0.1x", "7.example",
+                           "127.0.0.1.nip.example"}) {
     EXPECT_TRUE(list.may_connect(std::string(text), Port(80))) << text;
   }
   EXPECT_EQ(address_in_name("127.1"), IpAddress::parse("127.0.0.1"));
@@ -184,7 +211,40 @@ TEST(EgressList, Any_IsNamesAndAddresses) {
   EXPECT_FALSE(may(list, "8.8.8.8"));
   EXPECT_FALSE(may(list, "a.example.org"));
   EXPECT_FALSE(may(list, "2606:4700::1111"));
-  EXPECT_TRUE(may(EgressList({allow("any")}), "127.0.0.1"));
+}
+
+// Who says "any" thinks of the Internet: what is inside has to be said.
+TEST(EgressList, AllowingAny_AllowsWhatIsOutsideOnly) {
+  const EgressList list({allow("any", {"80"}), allow("10.1.0.0/16"), allow("nas"), deny("any")});
+  EXPECT_TRUE(may(list, "1.1.1.1"));
+  EXPECT_TRUE(may(list, "a.example"));
+  EXPECT_FALSE(may(list, "a.example", 81));
+  for (const char* text : {"127.0.0.1", "192.168.1.1", "::1", "fd00::1", "router.lan", "localhost",
+                           "127.1", "64:ff9b::7f00:1"}) {
+    EXPECT_FALSE(may(list, text)) << text;
+    EXPECT_FALSE(may(EgressList({allow("any")}), text)) << text;
+  }
+  EXPECT_TRUE(may(list, "10.1.2.3")) << "a later rule names it";
+  EXPECT_TRUE(may(list, "nas"));
+  EXPECT_FALSE(may(EgressList({deny("any")}), "10.1.2.3"));
+}
+
+TEST(EgressList, AddressesOfTheProxysHost_OnlyByARuleThatNamesThem) {
+  const auto own = [](const IpAddress& address) {
+    return address == *IpAddress::parse("203.0.114.5") || address == *IpAddress::parse("2a00::5");
+  };
+  for (const EgressList& list : {EgressList({}, own), EgressList({allow("any")}, own)}) {
+    for (const char* text : {"203.0.114.5", "2a00::5", "::ffff:203.0.114.5", "64:ff9b::cb00:7205",
+                             "2002:cb00:7205::1"}) {
+      EXPECT_FALSE(may(list, text)) << text;
+      EXPECT_FALSE(list.may_reach(*IpAddress::parse(text))) << text;
+    }
+    EXPECT_FALSE(list.may_connect(std::string("203.0.29189"), Port(80)));
+    EXPECT_TRUE(may(list, "203.0.114.6"));
+    EXPECT_TRUE(may(list, "2a00::6"));
+  }
+  EXPECT_TRUE(may(EgressList({allow("203.0.114.0/24", {"80"})}, own), "203.0.114.5"));
+  EXPECT_FALSE(may(EgressList({allow("203.0.114.0/24", {"80"})}, own), "203.0.114.5", 81));
 }
 
 TEST(EgressList, StarIsNoAddress) {
@@ -260,7 +320,7 @@ RC_GTEST_PROP(EgressProperty, TablesAreTheListInOrder, ()) {
     EgressRule one;
     one.allow = *rc::gen::arbitrary<bool>();
     one.pattern.kind = *rc::gen::element(EgressPattern::Kind::kName, EgressPattern::Kind::kBelow,
-                                         EgressPattern::Kind::kAnyName);
+                                         EgressPattern::Kind::kAnyName, EgressPattern::Kind::kAny);
     one.pattern.name = *rc::gen::elementOf(names);
     if (*rc::gen::arbitrary<bool>()) one.ports.push_back({80, 90});
     rules.push_back(one);
@@ -270,8 +330,10 @@ RC_GTEST_PROP(EgressProperty, TablesAreTheListInOrder, ()) {
   bool expected = asked.find('.') != std::string::npos;
   for (const EgressRule& one : rules) {
     const std::string& name = one.pattern.name;
+    const bool inner = asked.find('.') == std::string::npos;
     const bool about =
         one.pattern.kind == EgressPattern::Kind::kAnyName ||
+        (one.pattern.kind == EgressPattern::Kind::kAny && !(one.allow && inner)) ||
         (one.pattern.kind == EgressPattern::Kind::kName ? name == asked
                                                         : asked.ends_with("." + name));
     if (!about || (!one.ports.empty() && port > 90)) continue;

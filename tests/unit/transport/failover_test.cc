@@ -54,6 +54,22 @@ TEST_F(Failovers, TheFirstThatIsUp) {
   EXPECT_EQ(all->counters().opened.value(), 1U);
 }
 
+// Tor refuses addresses of its own host; of two proxies the one that does not counts.
+TEST_F(Failovers, AddressesOfThisHostAreThoseOfAnyThatCouldBeAskedForThem) {
+  SocksOptions with = options();
+  with.tor = true;
+  const auto tor = make(with);
+  const auto plain = make(options());
+  const wire::IpAddress here = wire::Ipv4Address(127, 0, 0, 1);
+  const wire::IpAddress elsewhere = wire::Ipv4Address(192, 0, 2, 77);
+  EXPECT_FALSE(make_failover({tor.get()})->stands_at(here));
+  for (const auto& some : {std::vector{plain.get()}, std::vector{tor.get(), plain.get()}}) {
+    const auto together = make_failover(some);
+    EXPECT_TRUE(together->stands_at(here));
+    EXPECT_FALSE(together->stands_at(elsewhere));
+  }
+}
+
 TEST_F(Failovers, TheNextWhenItFailsAndTheFirstAgainOnceItIsBack) {
   make_all();
   server.kill();

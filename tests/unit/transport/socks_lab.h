@@ -28,6 +28,7 @@ class SocksLab : public ::testing::Test {
     SocksOptions options;
     options.name = "p";
     options.address = at.address();
+    options.inner = InnerAddresses::kRefused;
     options.probe_min = 10ms;
     options.probe_max = 40ms;
     return options;

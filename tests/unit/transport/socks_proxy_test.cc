@@ -263,6 +263,8 @@ TEST_F(SocksProxies, WrongOptionsAreToldInOneLine) {
   EXPECT_EQ(complaint([](auto&) {}), "");
   EXPECT_EQ(complaint([](auto& o) { o.address = {}; }), "proxy p: needs an address and a port");
   EXPECT_NE(complaint([](auto& o) { o.address.port = wire::Port(0); }), "");
+  EXPECT_EQ(complaint([](auto& o) { o.inner = InnerAddresses::kUnsaid; }),
+            "proxy p: needs a word on names that lead to its own host or network");
   EXPECT_NE(complaint([](auto& o) { o.credentials = {"", "x"}; }), "");
   EXPECT_NE(complaint([](auto& o) { o.credentials = {"x", std::string(256, 'x')}; }), "");
   EXPECT_NE(complaint([](auto& o) { o.connect_timeout = 99ms; }), "");

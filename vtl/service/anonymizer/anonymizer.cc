@@ -46,7 +46,7 @@ std::string way_to(std::string_view proxy, const Host& host, wire::Port port) {
 }  // namespace
 
 Anonymizer::Anonymizer(AnonymizerOptions options)
-    : options_(std::move(options)), egress_(options_.egress), identities_(options_.isolation) {}
+    : options_(std::move(options)), identities_(options_.isolation) {}
 
 Anonymizer::~Anonymizer() = default;
 
@@ -65,6 +65,9 @@ void Anonymizer::start(engine::ServiceContext& context) {
     }
   }
   proxy_ = transport::make_failover(std::move(proxies));
+  egress_ = EgressList(options_.egress, [this](const wire::IpAddress& address) {
+    return proxy_->stands_at(address);
+  });
   names_ = std::make_unique<NamePool>(options_.names, context.rng());
   answers_ = std::make_unique<GuestAnswers>(
       context, GuestAnswers::Parts{options_, *names_, egress_, *proxy_, identities_});

@@ -110,7 +110,7 @@ class Anonymizer final : public engine::Service, private RelayOwner {
   void on_left(const Relay& relay) noexcept override;
 
   AnonymizerOptions options_;
-  EgressList egress_;
+  EgressList egress_;  ///< from start() on
   Identities identities_;
   engine::ServiceContext* context_ = nullptr;
   std::unique_ptr<transport::Proxy> proxy_;

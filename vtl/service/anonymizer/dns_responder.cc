@@ -96,15 +96,6 @@ std::optional<std::string_view> host_text(const DnsName& name,
   return std::string_view(out.data(), size);
 }
 
-// No top-level domain is a number, and what ends in one is read as an address by programs.
-bool ends_in_number(std::string_view name) noexcept {
-  std::string_view last = name.substr(name.rfind('.') + 1);
-  const auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
-  if (!last.starts_with("0x")) return std::ranges::all_of(last, is_digit);
-  last.remove_prefix(2);
-  return std::ranges::all_of(last, [&](char c) { return is_digit(c) || (c >= 'a' && c <= 'f'); });
-}
-
 Bytes write_header(const wire::DnsHeader& query, DnsCode code, MutableBytes out) {
   wire::DnsHeader header = answering(query);
   header.code = static_cast<std::uint8_t>(code);

@@ -191,6 +191,14 @@ std::string normal_name(std::string_view name) {
   return out;
 }
 
+bool ends_in_number(std::string_view name) noexcept {
+  std::string_view last = name.substr(name.rfind('.') + 1);
+  const auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
+  if (!last.starts_with("0x")) return std::ranges::all_of(last, is_digit);
+  last.remove_prefix(2);
+  return std::ranges::all_of(last, [&](char c) { return is_digit(c) || (c >= 'a' && c <= 'f'); });
+}
+
 bool is_globally_reachable(const IpAddress& address) noexcept {
   static const std::vector<SpecialNetwork> v4 = parsed(kSpecialV4), v6 = parsed(kSpecialV6);
   const IpAddress plain = unmapped(address);
@@ -253,7 +261,8 @@ Outcome<EgressPattern> EgressPattern::parse(std::string_view text) {
   return pattern;
 }
 
-EgressList::EgressList(std::vector<EgressRule> rules) : rules_(std::move(rules)) {
+EgressList::EgressList(std::vector<EgressRule> rules, OwnAddress own)
+    : rules_(std::move(rules)), own_(std::move(own)) {
   if (rules_.size() > kMaxRules) rules_.resize(kMaxRules);
   for (std::uint32_t i = 0; i < rules_.size(); ++i) {
     const EgressPattern& pattern = rules_[i].pattern;
@@ -313,8 +322,24 @@ bool EgressList::judge_name(std::string_view name, std::optional<wire::Port> por
   if (const auto address = address_in_name(name)) {
     return judge_address(*address, first_for_name(normal, port), port);
   }
-  const std::uint32_t first = std::min(first_for_name(normal, port), first_of(any_name_, port));
-  return first == kNone ? !is_inner_name(normal) : rules_[first].allow;
+  if (!is_host_name(normal) || ends_in_number(normal)) return false;
+  const bool inner = is_inner_name(normal);
+  std::uint32_t first = first_for_name(normal, port);
+  for (const std::uint32_t i : any_name_) {
+    if (i >= first) break;
+    const EgressRule& rule = rules_[i];
+    const bool matches =
+        rule.pattern.kind == EgressPattern::Kind::kAnyName || !rule.allow || !inner;
+    if (matches && is_about(rule, port)) return rule.allow;
+  }
+  return first == kNone ? !inner : rules_[first].allow;
+}
+
+bool EgressList::is_outside(const IpAddress& address) const {
+  if (!is_globally_reachable(address)) return false;
+  if (!own_) return true;
+  const auto inner = embedded(address);
+  return !own_(address) && !(inner && own_(*inner));
 }
 
 bool EgressList::judge_address(const IpAddress& address, std::uint32_t first,
@@ -324,12 +349,14 @@ bool EgressList::judge_address(const IpAddress& address, std::uint32_t first,
   for (const std::uint32_t i : about_addresses_) {
     if (i >= first) break;
     const EgressRule& rule = rules_[i];
-    const bool matches = rule.pattern.kind == EgressPattern::Kind::kAny ||
-                         rule.pattern.network.contains(plain) ||
-                         (!rule.allow && inner && rule.pattern.network.contains(*inner));
-    if (matches && is_about(rule, port)) return rule.allow;
+    if (!is_about(rule, port)) continue;
+    const bool any = rule.pattern.kind == EgressPattern::Kind::kAny;
+    const bool matches = any ? !rule.allow || is_outside(plain)
+                             : rule.pattern.network.contains(plain) ||
+                                   (!rule.allow && inner && rule.pattern.network.contains(*inner));
+    if (matches) return rule.allow;
   }
-  return first == kNone ? is_globally_reachable(plain) : rules_[first].allow;
+  return first == kNone ? is_outside(plain) : rules_[first].allow;
 }
 
 bool EgressList::may_connect(const transport::Host& host, wire::Port port) const {
