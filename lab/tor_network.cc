@@ -154,7 +154,7 @@ EnforceDistinctSubnets 0
 VanguardsLiteEnabled 0
 ShutdownWaitLength 0
 SafeLogging 0
-Log notice stdout
+Log [app,edge]info notice stdout
 )",
                      folder_of(name), authorities);
 }
@@ -172,6 +172,9 @@ SocksPort 0
 
 /// The first consensus is voted for at a multiple of five seconds, the later ones every ten.
 std::string authority_settings(int octet) {
+  std::string exits;
+  for (int number = 1; number <= kExits; ++number)
+    exits += (number > 1 ? "," : "") + relay_address(exit_octet(number));
   return fmt::format(R"(AuthoritativeDirectory 1
 V3AuthoritativeDirectory 1
 DirPort {}:7000 IPv4Only
@@ -184,19 +187,22 @@ V3AuthVoteDelay 2
 V3AuthDistDelay 2
 V3AuthNIntervalsValid 4
 TestingAuthDirTimeToLearnReachability 0
-TestingDirAuthVoteExit *
+TestingDirAuthVoteExit {}
 TestingDirAuthVoteGuard *
 TestingDirAuthVoteHSDir *
 TestingMinExitFlagThreshold 0
 AuthDirMaxServersPerAddr 0
 )",
-                     relay_address(octet));
+                     relay_address(octet), exits);
 }
 
+/// An exit refuses streams that come by a relay it has not heard of yet, which in the first seconds
+/// may be any: RefuseUnknownExits.
 std::string exit_settings(int octet) {
   return fmt::format(R"(ExitRelay 1
 ExitPolicy accept *:*
 ExitPolicyRejectPrivate 0
+RefuseUnknownExits 0
 OutboundBindAddressExit {}
 ServerDNSResolvConfFile {}/resolv.conf
 ServerDNSDetectHijacking 0
@@ -313,6 +319,7 @@ struct TorNetwork::State {
   Outcome<void> start_names();
   Outcome<void> make_keys();
   Outcome<void> start_relays();
+  Outcome<void> wait_for_directory(Duration bound);
   Outcome<void> start_service();
   Outcome<void> start_client();
   Outcome<void> learn_onion(Duration bound);
@@ -390,6 +397,24 @@ Outcome<void> TorNetwork::State::start_relays() {
   return {};
 }
 
+/// Who comes before all relays are known goes on with those that are: with a single exit, or with
+/// fewer directories for the onion service.
+Outcome<void> TorNetwork::State::wait_for_directory(Duration bound) {
+  const auto complete = [](int number) {
+    const auto text = content_of(folder_of(authority_name(number)) + "/cached-microdesc-consensus");
+    return text && occurrences(*text, "\nr ") == kAuthorities + kExits &&
+           occurrences(*text, "\ns Exit ") == kExits;
+  };
+  const auto all = [&] {
+    for (int number = 1; number <= kAuthorities; ++number)
+      if (!complete(number)) return false;
+    return true;
+  };
+  if (wait_until(all, bound)) return {};
+  return fail("tor's authorities do not agree on all relays; the first says:\n" +
+              relays.front().output());
+}
+
 Outcome<void> TorNetwork::State::start_service() {
   auto process = start_tor(*server_host, "onion",
                            common_settings("onion", authorities) + onion_settings(options));
@@ -434,6 +459,7 @@ Outcome<TorNetwork> TorNetwork::start(Lab& lab, Host& client, Host& server,
   if (auto done = state->start_names(); !done) return std::unexpected(done.error());
   if (auto done = state->make_keys(); !done) return std::unexpected(done.error());
   if (auto done = state->start_relays(); !done) return std::unexpected(done.error());
+  if (auto done = state->wait_for_directory(bound); !done) return std::unexpected(done.error());
   if (auto done = state->start_service(); !done) return std::unexpected(done.error());
   if (auto done = state->start_client(); !done) return std::unexpected(done.error());
   if (auto done = state->learn_onion(10s); !done) return std::unexpected(done.error());

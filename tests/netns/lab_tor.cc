@@ -46,7 +46,9 @@ class LabTor : public testing::Test {
         "--max-time", "30",       "--proxy",      "socks5h://127.0.0.1:9050"};
     argv.insert(argv.end(), more.begin(), more.end());
     argv.push_back(url);
-    return world().client.output_of(std::move(argv), 40s);
+    auto got = world().client.output_of(std::move(argv), 40s);
+    if (!got) got.error().message += "\ntor says:\n" + world().tor.client().output();
+    return got;
   }
   /// The client's answer to a SOCKS greeting and `request`, which stand in one segment.
   static std::string ask_socks(std::string_view request) {
