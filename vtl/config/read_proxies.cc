@@ -29,7 +29,7 @@ void read_inner(Section& section, SocksOptions& options) {
                                           "addresses by itself",
                                           section.what()));
   }
-  if (said || options.tor) return;
+  if (said || options.tor || section.find("type") == nullptr) return;
   section.diagnostics().add(
       section.mark(),
       fmt::format(

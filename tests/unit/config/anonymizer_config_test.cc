@@ -191,6 +191,22 @@ std::vector<Case> cases() {
        "f.yaml:7:97: egress rule 1 of service 'anonymizer' of link 'vm1' needs 'allow' or 'deny', "
        "e.g. "
        "deny: \"*.example.org\""},
+      {"look_ups_without_tor",
+       {.tor = "{ type: socks5, address: 127.0.0.1, port: 1080, inner: refused }",
+        .anonymizer = "{ proxies: [tor], isolation: none, dns: resolve }"},
+       "f.yaml:7:110: the anonymizer of link 'vm1' says dns: resolve, but only Tor finds "
+       "addresses, "
+       "and none of its proxies is of type: tor; say dns: names"},
+      {"look_ups_of_what_is_not_reached",
+       {.anonymizer = "{ proxies: [tor], dns: resolve, egress: [{ allow: \"*.example\" }, "
+                      "{ deny: any }] }"},
+       "f.yaml:7:110: the anonymizer of link 'vm1' says dns: resolve, so its guests connect to "
+       "addresses, and 'egress' denies every address; say dns: names, or allow networks"},
+      {"isolation_that_few_take",
+       {.tor = "{ type: socks5, address: 127.0.0.1, port: 1080, inner: refused }"},
+       "f.yaml:7:56: the anonymizer of link 'vm1' keeps guests apart by a user and password of its "
+       "own making, which few servers but Tor take; for proxy 'tor' say isolation: none, or "
+       "isolation: guest if it takes any"},
       {"no_seal",
        {.vm1 = "{ type: af_packet, device: tap-vm1, seal: off }"},
        "f.yaml:7:56: interface 'vm1' says seal: off, so the host would see and answer the guest of "
@@ -216,6 +232,18 @@ TEST(AnonymizerConfig, AWrongPatternOrPortIsToldAtItsPlace) {
   ASSERT_EQ(mistakes.size(), 2U);
   EXPECT_THAT(mistakes[0], testing::StartsWith("f.yaml:7:106: 'deny' of egress rule 1 of "));
   EXPECT_THAT(mistakes[1], testing::StartsWith("f.yaml:7:138: 'ports' of egress rule 2 of "));
+}
+
+TEST(AnonymizerConfig, ASocksServerDoesWithWhatIsSaidOfIt) {
+  const std::string socks = "{ type: socks5, address: 127.0.0.1, port: 1080, inner: allowed }";
+  for (const char* isolation : {"none", "guest", "both"}) {
+    const Config config =
+        right({.tor = socks,
+               .anonymizer = std::string("{ proxies: [tor], isolation: ") + isolation + " }"});
+    EXPECT_EQ(config.proxies.at(0).inner, transport::InnerAddresses::kAllowed);
+  }
+  (void)right({.anonymizer = "{ proxies: [tor], dns: resolve, egress: [{ allow: any, ports: 443 }, "
+                             "{ deny: any }] }"});
 }
 
 TEST(AnonymizerConfig, WhatTakesConnectionsMayNotStandBeforeIt) {

@@ -215,7 +215,7 @@ TEST(EgressList, Any_IsNamesAndAddresses) {
 
 // Who says "any" thinks of the Internet: what is inside has to be said.
 TEST(EgressList, AllowingAny_AllowsWhatIsOutsideOnly) {
-  const EgressList list({allow("any", {"80"}), allow("10.1.0.0/16"), allow("nas"), deny("any")});
+  const EgressList list({allow("any", {"443"}), allow("10.1.0.0/16"), allow("nas"), deny("any")});
   EXPECT_TRUE(may(list, "1.1.1.1"));
   EXPECT_TRUE(may(list, "a.example"));
   EXPECT_FALSE(may(list, "a.example", 81));
@@ -243,8 +243,24 @@ TEST(EgressList, AddressesOfTheProxysHost_OnlyByARuleThatNamesThem) {
     EXPECT_TRUE(may(list, "203.0.114.6"));
     EXPECT_TRUE(may(list, "2a00::6"));
   }
-  EXPECT_TRUE(may(EgressList({allow("203.0.114.0/24", {"80"})}, own), "203.0.114.5"));
-  EXPECT_FALSE(may(EgressList({allow("203.0.114.0/24", {"80"})}, own), "203.0.114.5", 81));
+  EXPECT_TRUE(may(EgressList({allow("203.0.114.0/24", {"443"})}, own), "203.0.114.5"));
+  EXPECT_FALSE(may(EgressList({allow("203.0.114.0/24", {"443"})}, own), "203.0.114.5", 81));
+}
+
+TEST(EgressList, WhetherAnyAddressIsReachedAtAll) {
+  for (const EgressList& list :
+       {EgressList{}, EgressList({deny("*")}), EgressList({deny("any", {"25"})}),
+        EgressList({deny("0.0.0.0/0")}), EgressList({allow("10.0.0.0/8"), deny("any")}),
+        EgressList({allow("any", {"443"}), deny("any")}),
+        EgressList({deny("0.0.0.0/0"), allow("2a00::/16"), deny("any")})}) {
+    EXPECT_TRUE(list.reaches_addresses());
+  }
+  for (const EgressList& list :
+       {EgressList({deny("any")}), EgressList({allow("*.example"), deny("any"), allow("any")}),
+        EgressList({deny("::/0"), deny("0.0.0.0/0")}),
+        EgressList({deny("0.0.0.0/0"), allow("1.1.1.0/24"), deny("::/0")})}) {
+    EXPECT_FALSE(list.reaches_addresses());
+  }
 }
 
 TEST(EgressList, StarIsNoAddress) {

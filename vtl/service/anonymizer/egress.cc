@@ -370,6 +370,23 @@ bool EgressList::may_ask(std::string_view name) const {
   return judge_name(name, std::nullopt);
 }
 
+bool EgressList::reaches_addresses() const {
+  bool v4 = false, v6 = false;  // denied as a whole so far
+  for (const std::uint32_t i : about_addresses_) {
+    const EgressRule& rule = rules_[i];
+    if (!is_about(rule, std::nullopt)) continue;
+    const bool any = rule.pattern.kind == EgressPattern::Kind::kAny;
+    const wire::IpNetwork& network = rule.pattern.network;
+    const bool six = !any && network.address().is_v6();
+    if (rule.allow && (any || !(six ? v6 : v4))) return true;
+    if (rule.allow || (!any && network.length() > 0)) continue;
+    v4 = v4 || any || !six;
+    v6 = v6 || any || six;
+    if (v4 && v6) return false;
+  }
+  return true;
+}
+
 bool EgressList::may_reach(const IpAddress& address) const {
   return judge_address(address, kNone, std::nullopt);
 }

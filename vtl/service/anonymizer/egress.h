@@ -93,6 +93,8 @@ class EgressList {
   [[nodiscard]] bool may_ask(std::string_view name) const;
   /// Whether the address could be reached on some port.
   [[nodiscard]] bool may_reach(const wire::IpAddress& address) const;
+  /// Whether there is any address at all that could be reached on some port.
+  [[nodiscard]] bool reaches_addresses() const;
 
  private:
   static constexpr std::uint32_t kNone = UINT32_MAX;
