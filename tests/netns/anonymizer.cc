@@ -13,6 +13,7 @@
 #include "lab/must.h"
 #include "lab/wait.h"
 #include "tests/support/anonymizer_lab.h"
+#include "tests/support/half_close.h"
 #include "tests/support/tcp_peer.h"
 
 namespace vtl::test {
@@ -87,6 +88,35 @@ TEST(Anonymizer, LookUpsAreAnsweredWhereverTheyAreSent) {
             "server.example.\n");
   EXPECT_THAT(must(lab.guest_runs({"kdig", "+retry=1", "MX", "server.example"})),
               HasSubstr("ANSWER: 0"));
+}
+
+// microsocks knows no half-close, dante does.
+TEST(Anonymizer, WhoEndsFirstIsAnsweredInFull) {
+  for (const Kind kind : {Kind::kDante, Kind::kMicrosocks}) {
+    const std::string wait = kind == Kind::kMicrosocks ? ", half_close_wait: 60s" : "";
+    AnonymizerLab lab(
+        {.program = kind,
+         .proxy = "{ type: socks5, address: 10.40.0.1, port: 1080, inner: refused" + wait + " }"});
+    auto listener = must(Tcp::listen(lab.server(), kPort));
+    must(ask_end_and_be_answered(lab.guest(), "server.example", kPort, listener));
+  }
+}
+
+// A server that waits for the end before it says a word: what it then says is lost at such a proxy,
+// which the guest is not told as an end in order.
+TEST(Anonymizer, AnEndThatHadToBePassedOnIsAReset) {
+  AnonymizerLab lab({.program = Kind::kMicrosocks,
+                     .proxy = "{ type: socks5, address: 10.40.0.1, port: 1080, inner: refused, "
+                              "half_close_wait: 500ms }"});
+  auto listener = must(Tcp::listen(lab.server(), kPort));
+  auto client = must(Tcp::connect(lab.guest(), "10.30.0.1", kPort));
+  auto server = must(listener.accept());
+  const auto sent = must(client.send(3, 3'000'000));
+  client.shut_writing();
+  EXPECT_EQ(must(server.receive()), sent);
+  const auto answer = client.receive();
+  ASSERT_FALSE(answer) << "an end in order";
+  EXPECT_THAT(answer.error().message, HasSubstr("reset"));
 }
 
 TEST(Anonymizer, WhatCannotBeReachedIsToldAsWhatItIs) {

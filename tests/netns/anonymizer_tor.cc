@@ -22,6 +22,7 @@
 #include "lab/vtl_program.h"
 #include "lab/wait.h"
 #include "lab/web_server.h"
+#include "tests/support/half_close.h"
 
 namespace vtl::test {
 namespace {
@@ -110,6 +111,13 @@ TEST_F(AnonymizerTor, TheServerSeesAnExitAndTheFileIsWhole) {
   EXPECT_EQ(must(sha256_of(world().guest, file)), world().web.sha256());
   EXPECT_THAT(must(world().web.visitor_of(WebServer::kFile)),
               AnyOfArray(TorNetwork::exit_addresses()));
+}
+
+// Tor ends both directions with the first end that it is told of.
+TEST_F(AnonymizerTor, WhoEndsFirstIsAnsweredInFull) {
+  const auto vtl = start_vtl(kGuest);
+  auto listener = must(Tcp::listen(world().server, 5000));
+  must(ask_end_and_be_answered(world().guest, "server.example", 5000, listener));
 }
 
 TEST_F(AnonymizerTor, AnOnionServiceIsReachedByName) {

@@ -107,6 +107,8 @@ SocksOptions read_proxy(const Node& node, const std::string& name, Diagnostics& 
   section.flag("optimistic", options.optimistic);
   section.duration("connect_timeout", options.connect_timeout, 100ms, 60s);
   section.duration("answer_timeout", options.answer_timeout, 1s, 600s);
+  Duration wait = options.end_waits_for();
+  if (section.duration("half_close_wait", wait, 0s, 1h)) options.half_close_wait = wait;
   section.duration("probe_min", options.probe_min, 10ms, 60s);
   section.duration("probe_max", options.probe_max, 10ms, 600s);
   section.integer("max_streams", options.max_streams, 1, 1 << 20);

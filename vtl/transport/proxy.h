@@ -6,6 +6,9 @@
 // never share a way. It is an opaque value of at most kMaxIsolation octets and reaches the proxy;
 // an empty one asks for nothing.
 //
+// A stream closes each direction on its own whether the proxy can or not. Where it cannot, and the
+// destination waits for our end before its own, on_reset(kTimedOut) tells it (socks_stream.h).
+//
 // Thread rule: as transport.h; one instance per worker. Invariants: nothing is called back inside
 // open() or look_up(); after a look-up's answer, or its destruction, nothing more is called;
 // streams and look-ups are destroyed before their proxy.

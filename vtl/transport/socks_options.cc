@@ -50,6 +50,8 @@ Outcome<void> check(const SocksOptions& options) {
     return wrong(options, "answer_timeout must be 1 s to 600 s");
   if (options.answer_timeout < options.connect_timeout)
     return wrong(options, "answer_timeout may not be shorter than connect_timeout");
+  if (!within(options.end_waits_for(), 0s, 1h))
+    return wrong(options, "half_close_wait must be 0 to 1 h");
   if (!within(options.probe_min, 10ms, 60s))
     return wrong(options, "probe_min must be 10 ms to 60 s");
   if (!within(options.probe_max, options.probe_min, 600s))

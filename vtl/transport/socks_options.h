@@ -50,6 +50,11 @@ struct SocksOptions {
   /// All is sent at once, and no answer waited for before the request; absent: with Tor only, for
   /// some servers take each read for a message.
   std::optional<bool> pipelined;
+  /// What a stream's shutdown() waits for: the destination's end, or that nothing has come from it
+  /// for so long; 0: for nothing; to 1 h. Of proxies that know no half-close and end both
+  /// directions with the first. Absent: 60 s with Tor (tor-spec.txt 6.3: RELAY_END ends both), 0
+  /// with others.
+  std::optional<Duration> half_close_wait;
   /// A stream is open as soon as its request is sent, and data follows at once. What the proxy
   /// refuses then is told by on_reset() with the reason.
   bool optimistic = false;
@@ -69,6 +74,9 @@ struct SocksOptions {
   std::optional<TorControlOptions> control;
 
   [[nodiscard]] bool sends_all_at_once() const noexcept { return pipelined.value_or(tor); }
+  [[nodiscard]] Duration end_waits_for() const noexcept {
+    return half_close_wait.value_or(tor ? 60s : 0s);
+  }
 };
 
 [[nodiscard]] Outcome<void> check(const SocksOptions& options);

@@ -8,6 +8,7 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <utility>
 
 namespace vtl::transport {
@@ -53,6 +54,7 @@ void SocksStream::on_answer(const SocksHandshake& handshake) {
   state().counters().opened.add();
   granted_ = true;
   drained_ = true;  // an event tells otherwise
+  rest();
   if (std::exchange(open_, true)) return;
   handler_.on_open();
 }
@@ -87,7 +89,7 @@ std::size_t SocksStream::write(Bytes bytes) {
     if (n < 0 && errno == EINTR) continue;
     if (n < 0 && errno != EAGAIN && errno != ENOBUFS && errno != ENOMEM) {
       // Before the answer, a refusal may lie there to be read.
-      if (granted_) lose(errno);
+      if (granted_) lose(reason_of(errno));
       return 0;
     }
     const std::size_t taken = n > 0 ? static_cast<std::size_t>(n) : 0;
@@ -109,16 +111,19 @@ std::size_t SocksStream::read(MutableBytes out) {
       const auto size = static_cast<std::size_t>(n);
       drained_ = size < out.size();
       read_since_ += size;
+      if (shut_) heard_ = state().reactor().now();
       state().counters().bytes_in.add(size);
       return size;
     }
     if (n < 0 && errno == EINTR) continue;
-    if (n == 0 && !lost_) {  // a broken connection, once told of it, ends like one that was closed
+    // A broken connection, once told of it, ends like one that was closed.
+    if (n == 0 && !lost_ && !late_) {
       end_of_input();
       return 0;
     }
     drained_ = true;
-    if (n < 0 && errno != EAGAIN) lose(errno);
+    if (n == 0) lose(StreamError::kTimedOut);
+    if (n < 0 && errno != EAGAIN) lose(reason_of(errno));
     return read_nothing();
   }
 }
@@ -135,14 +140,24 @@ std::size_t SocksStream::read_nothing() {
 void SocksStream::end_of_input() {
   end_ = true;
   told_ = false;
+  if (withheld_) return pass_end();
   stand_still(Readiness::kReadable);
 }
 
 void SocksStream::shutdown() {
   if (!open_ || over_ || shut_ || lost_) return;
-  if (::shutdown(fd(), SHUT_WR) != 0 && granted_) return lose(errno);
   shut_ = true;
   blocked_ = false;
+  if (end_ || state().options().end_waits_for() == Duration::zero()) return pass_end();
+  withheld_ = true;
+  heard_ = state().reactor().now();
+  if (granted_) rest();
+}
+
+/// Tells the proxy that our direction has ended.
+void SocksStream::pass_end() {
+  withheld_ = false;
+  if (::shutdown(fd(), SHUT_WR) != 0 && granted_) return lose(reason_of(errno));
   if (end_) {
     unwatch();
     disarm();
@@ -164,13 +179,23 @@ void SocksStream::stand_still(Readiness told_in_vain) {
     return;
   }
   want_no_more(told_in_vain);
-  if (granted_ && wanted() == Readiness::kNone && !armed()) arm(kLook);
+  if (granted_ && !armed()) rest();
+}
+
+/// Arms the timer for what is to be looked at, if anything is.
+void SocksStream::rest() {
+  if (withheld_ || late_) {
+    const Time silent = heard_ + state().options().end_waits_for();
+    arm(std::clamp(silent - state().reactor().now(), Duration::zero(), kLook));
+  } else if (wanted() == Readiness::kNone) {
+    arm(kLook);
+  }
 }
 
 /// The connection is broken. What had arrived may still be read; the timer tells.
-void SocksStream::lose(int error) {
+void SocksStream::lose(StreamError reason) {
   if (lost_) return;
-  lost_ = reason_of(error);
+  lost_ = reason;
   blocked_ = false;
   unwatch();
   arm(Duration::zero());
@@ -180,7 +205,8 @@ void SocksStream::lose(int error) {
 void SocksStream::note_error() {
   int error = 0;
   socklen_t size = sizeof error;
-  if (::getsockopt(fd(), SOL_SOCKET, SO_ERROR, &error, &size) == 0 && error != 0) lose(error);
+  if (::getsockopt(fd(), SOL_SOCKET, SO_ERROR, &error, &size) == 0 && error != 0)
+    lose(reason_of(error));
 }
 
 bool SocksStream::nothing_left() const {
@@ -211,13 +237,31 @@ void SocksStream::on_ready(Readiness ready, const bool& gone) {
 
 void SocksStream::on_timer(const bool& gone) {
   (void)gone;
-  if (!lost_) {
-    if (wanted() != Readiness::kNone) return;
-    pollfd look{fd(), 0, 0};
-    if (::poll(&look, 1, 0) > 0) note_error();
-    if (!lost_) arm(kLook);
-    return;
-  }
+  if (lost_) return tell_break();
+  if (wanted() == Readiness::kNone) look_for_a_break();
+  if (!lost_ && (withheld_ || late_)) look_for_silence();
+  if (!lost_) rest();
+}
+
+void SocksStream::look_for_a_break() {
+  pollfd look{fd(), 0, 0};
+  if (::poll(&look, 1, 0) > 0) note_error();
+}
+
+/// After shutdown(), while the destination has not ended.
+void SocksStream::look_for_silence() {
+  const Time now = state().reactor().now();
+  if (now - heard_ < state().options().end_waits_for()) return;
+  std::uint8_t octet = 0;
+  const ssize_t n = ::recv(fd(), &octet, 1, MSG_PEEK);
+  if (n < 0 && errno != EAGAIN && errno != EINTR) return lose(reason_of(errno));
+  heard_ = now;
+  if (n >= 0 || unsent() > 0) return;  // this waits for its reader, or that for the proxy
+  if (std::exchange(late_, true)) return lose(StreamError::kTimedOut);
+  pass_end();
+}
+
+void SocksStream::tell_break() {
   if (nothing_left() || (waited_ && read_since_ < kLostProgress)) return tell_reset();
   waited_ = true;
   read_since_ = 0;

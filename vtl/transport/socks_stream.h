@@ -11,6 +11,15 @@
 // While nothing is waited for (a reader stands still, or the peer has ended and the writer is
 // idle), a break of the connection is looked for every 15 seconds.
 //
+// Half-close. Tor, and some servers, end both directions with the first end that they are told of,
+// and what the destination still had to say is gone. With half_close_wait the proxy is therefore
+// not told of a shutdown() until the destination has ended, which then is an end in order. A
+// destination that waits for the end before it says anything would wait for ever, so after so much
+// silence the end is passed on. What then comes back may be the destination's answer or the proxy's
+// closing: it is read, but its end is told as a reset (kTimedOut), never as one in order. While
+// anything waits for its reader, or for the proxy to take it, there is no silence. Such a stream
+// counts against max_streams until it ends.
+//
 // Thread rule: the reactor's thread. It is destroyed before its proxy.
 #pragma once
 
@@ -49,7 +58,12 @@ class SocksStream final : public Stream, private SocksConnection {
 
   [[nodiscard]] bool reads() const noexcept { return granted_ && !over_ && !end_; }
   std::size_t read_nothing();
-  void lose(int error);
+  void pass_end();
+  void rest();
+  void look_for_a_break();
+  void look_for_silence();
+  void tell_break();
+  void lose(StreamError reason);
   void note_error();
   void end_of_input();
   void stand_still(Readiness told_in_vain);
@@ -57,17 +71,20 @@ class SocksStream final : public Stream, private SocksConnection {
   void tell_reset();
 
   StreamHandler& handler_;
-  bool open_ = false;     // on_open() was called
-  bool granted_ = false;  // the proxy has granted it
-  bool over_ = false;     // nothing is called back any more
-  bool shut_ = false;     // our direction is closed
-  bool end_ = false;      // the peer's is, and all was read
-  bool told_ = false;     // on_readable() was called, and read() has not returned 0 since
-  bool drained_ = false;  // nothing is there to be read, before the next event
-  bool blocked_ = false;  // write() took less than it was given, and on_writable() is owed
-  bool waited_ = false;   // after the break, for the reader
+  bool open_ = false;      // on_open() was called
+  bool granted_ = false;   // the proxy has granted it
+  bool over_ = false;      // nothing is called back any more
+  bool shut_ = false;      // our direction is closed: shutdown() was called
+  bool withheld_ = false;  // and the proxy is not yet told
+  bool late_ = false;      // and the proxy was told after the wait: its end proves nothing
+  bool end_ = false;       // the peer's is, and all was read
+  bool told_ = false;      // on_readable() was called, and read() has not returned 0 since
+  bool drained_ = false;   // nothing is there to be read, before the next event
+  bool blocked_ = false;   // write() took less than it was given, and on_writable() is owed
+  bool waited_ = false;    // after the break, for the reader
   std::optional<StreamError> lost_;  // broken; told once all was read
   std::size_t read_since_ = 0;       // octets, since the timer was armed
+  Time heard_;                       // after shutdown(): when octets were last read
 };
 
 }  // namespace vtl::transport

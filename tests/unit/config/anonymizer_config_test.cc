@@ -59,6 +59,7 @@ TEST(AnonymizerConfig, TheShortestOneHasItsDefaultsAndSealsTheGuest) {
   EXPECT_TRUE(proxy.tor);
   EXPECT_EQ(to_string(proxy.address), "127.0.0.1:9050");
   EXPECT_TRUE(proxy.sends_all_at_once());
+  EXPECT_EQ(proxy.end_waits_for(), 60s);
   EXPECT_FALSE(proxy.control);
   const auto& options = anonymizer_of(config);
   EXPECT_THAT(options.proxies, ElementsAre("tor"));
@@ -80,7 +81,7 @@ TEST(AnonymizerConfig, EverythingThatCanBeSaidIsRead) {
   const Config config = right(
       {.vm1 = "{ type: af_packet, device: tap-vm1, seal: on }",
        .tor = "{ type: tor, address: \"::1\", port: 9150, control: 127.0.0.1:9051, optimistic: "
-              "true, answer_timeout: 60s, max_streams: 100 }",
+              "true, answer_timeout: 60s, half_close_wait: 5min, max_streams: 100 }",
        .anonymizer =
            "{ proxies: tor, isolation: both, guest_network: 192.168.7.0/24, ipv6: true, "
            "guest_network_v6: \"fd00:1::/64\", dns: resolve, name_network: 10.200.0.0/16, "
@@ -95,6 +96,7 @@ TEST(AnonymizerConfig, EverythingThatCanBeSaidIsRead) {
   EXPECT_EQ(to_string(proxy.control->address), "127.0.0.1:9051");
   EXPECT_TRUE(proxy.optimistic);
   EXPECT_EQ(proxy.answer_timeout, 60s);
+  EXPECT_EQ(proxy.end_waits_for(), 5min);
   const auto& options = anonymizer_of(config);
   EXPECT_EQ(options.isolation, service::IsolateBy::kBoth);
   EXPECT_EQ(to_string(options.guest_network_v6), "fd00:1::/64");
@@ -147,6 +149,10 @@ std::vector<Case> cases() {
       {"user_alone",
        {.tor = "{ type: socks5, address: 127.0.0.1, port: 1080, inner: refused, user: u }"},
        "f.yaml:5:78: proxy 'tor' needs both 'user' and 'password_file', or neither"},
+      {"half_close_wait_of_two_hours",
+       {.tor = "{ type: tor, address: 127.0.0.1, half_close_wait: 2h }"},
+       "f.yaml:5:58: 'half_close_wait' in proxy 'tor' must be a duration from 0 to 1h, e.g. "
+       "30ms, not '2h'"},
       {"control_of_socks",
        {.tor = "{ type: socks5, address: 127.0.0.1, port: 1080, inner: allowed, control: "
                "127.0.0.1:9051 }"},
