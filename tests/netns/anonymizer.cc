@@ -96,7 +96,7 @@ TEST(Anonymizer, WhoEndsFirstIsAnsweredInFull) {
     const std::string wait = kind == Kind::kMicrosocks ? ", half_close_wait: 60s" : "";
     AnonymizerLab lab(
         {.program = kind,
-         .proxy = "{ type: socks5, address: 10.40.0.1, port: 1080, inner: refused" + wait + " }"});
+         .proxy = "{ type: socks5, address: 10.40.0.1, port: 1080, inner: allowed" + wait + " }"});
     auto listener = must(Tcp::listen(lab.server(), kPort));
     must(ask_end_and_be_answered(lab.guest(), "server.example", kPort, listener));
   }
