@@ -201,6 +201,30 @@ TEST(Anonymizer, AnAddressThatStandsForNoName_IsAnUnreachableHost) {
   EXPECT_EQ(world.metric("unnamed_total"), 1);
 }
 
+// Who has another's IP address, or its MAC address, is another guest all the same.
+TEST(Anonymizer, TheNameOfAnAddress_IsToldToTheGuestThatAsked) {
+  AnonymizerWorld world;
+  const auto address = look_up(world, "private.example");
+  ASSERT_TRUE(address);
+  const std::string reverse = to_string(wire::DnsName::reverse_of(*address));
+  const auto records = [&] {
+    EXPECT_TRUE(
+        world.inject(datagram(world, "10.137.0.1:53", query(reverse, wire::DnsType::kPtr))));
+    EXPECT_TRUE(world.run_until([&] { return !world.guest.strangers.empty(); }, 1s));
+    const Packet answer = std::move(world.guest.strangers.back());
+    world.guest.strangers.clear();
+    const auto message = wire::DnsMessageView::parse(payload(answer));
+    const auto record = message->records().next();
+    return record && record->section() == wire::DnsSection::kAnswer ? 1 : 0;
+  };
+  EXPECT_EQ(records(), 1);
+  const wire::MacAddress mac = std::exchange(world.guest.mac, wire::MacAddress({2, 9, 9, 9, 9, 9}));
+  EXPECT_EQ(records(), 0);
+  world.guest.mac = mac;
+  world.guest.ip = wire::Ipv4Address(10, 137, 0, 10);
+  EXPECT_EQ(records(), 0);
+}
+
 // The address stays the name's for as long as a connection uses it, however long that is.
 TEST(Anonymizer, AConnectionKeepsItsName) {
   AnonymizerOptions options;

@@ -24,7 +24,7 @@ class Responder {
 
   DnsOutcome ask(Bytes query, std::size_t room = DnsResponder::kMaxAnswer) {
     buffer_.assign(room, 0xaa);
-    return responder_.answer(query, buffer_, 1, kNow);
+    return responder_.answer(query, buffer_, guest, kNow);
   }
   /// The answer; every one is a whole message.
   std::optional<DnsMessageView> answer(Bytes query) {
@@ -45,6 +45,7 @@ class Responder {
     const auto view = DnsMessageView::parse(responder_.finish(asked, found, buffer_));
     return view ? test::summary(*view) : "nothing";
   }
+  GuestId guest = 1;
   NamePool& pool() { return pool_; }
   const DnsCounters& counters() { return responder_.counters(); }
 
@@ -146,6 +147,14 @@ TEST(DnsResponder, Reverse_OfThePoolOnly) {
         "NXDOMAIN");
   }
   EXPECT_EQ(responder.told("18.198.in-addr.arpa", DnsType::kPtr), "NOERROR");
+  responder.guest = 2;
+  for (const DnsType type : {DnsType::kPtr, DnsType::kAny, DnsType::kA}) {
+    EXPECT_EQ(responder.told(to_string(DnsName::reverse_of(*given)), type), "NXDOMAIN")
+        << "as where nobody asked for a name";
+  }
+  (void)responder.told("www.example.org", DnsType::kA);
+  EXPECT_EQ(responder.told(to_string(DnsName::reverse_of(*given)), DnsType::kPtr),
+            "NOERROR www.example.org");
   EXPECT_EQ(responder.told("in-addr.arpa", DnsType::kNs), "NOERROR");
   EXPECT_EQ(responder.told("1.0.0.127.in-addr.arpa", DnsType::kPtr), "NOERROR localhost");
 }

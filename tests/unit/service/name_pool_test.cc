@@ -54,6 +54,62 @@ TEST(NamePool, OneNameOneAddress) {
   EXPECT_EQ(pool->counters().names.value(), 2U);
 }
 
+// A guest that goes through the addresses learns no name that another asked for.
+TEST(NamePool, ANameIsToldToThoseWhoAskedForIt) {
+  Pool pool;
+  const auto address = *pool.give("private.example");
+  const auto told = [&](GuestId guest) {
+    const auto name = pool->find_for(address, guest, pool.now);
+    return name ? std::string(*name) : "";
+  };
+  EXPECT_EQ(told(kGuest), "private.example");
+  EXPECT_EQ(told(kOther), "");
+  EXPECT_EQ(pool.give("private.example", kOther), address);
+  EXPECT_EQ(told(kOther), "private.example");
+  EXPECT_EQ(told(kGuest), "private.example");
+  EXPECT_FALSE(pool->find_for(*IpAddress::parse("192.0.2.1"), kGuest, pool.now));
+}
+
+TEST(NamePool, AStrangersQuestionKeepsNoName) {
+  Pool pool;
+  const auto address = *pool.give("a");
+  pool.now += pool->options().lifetime - 1s;
+  EXPECT_FALSE(pool->find_for(address, kOther, pool.now));
+  pool.now += 1s;
+  EXPECT_FALSE(pool.find(address));
+  EXPECT_EQ(pool.give("b"), pool.give("b"));
+  EXPECT_FALSE(pool->find_for(address, kGuest, pool.now)) << "forgotten";
+}
+
+TEST(NamePool, OfManyWhoAsked_TheLastAreKnown) {
+  Pool pool;
+  const auto address = *pool.give("a", 1);
+  for (GuestId guest = 2; guest <= NamePool::kMaxAskers; ++guest) (void)pool.give("a", guest);
+  EXPECT_TRUE(pool->find_for(address, 1, pool.now));
+  (void)pool.give("a", 1);    // young again
+  (void)pool.give("a", 100);  // one too many: the oldest, 2, is not known any more
+  EXPECT_TRUE(pool->find_for(address, 1, pool.now));
+  EXPECT_FALSE(pool->find_for(address, 2, pool.now));
+  EXPECT_TRUE(pool->find_for(address, 3, pool.now));
+  EXPECT_TRUE(pool->find_for(address, 100, pool.now));
+}
+
+// The place of a name that went is another's, with none of its askers.
+TEST(NamePool, WhoAskedForAForgottenName_IsNotToldTheNext) {
+  NamePoolOptions options = small(1, 1);
+  options.v4 = *IpNetwork::parse("198.18.0.0/30");
+  Pool pool(options);
+  std::set<IpAddress> mine;
+  for (int i = 0; i < 4; ++i) {
+    mine.insert(*pool.give(fmt::format("mine{}", i)));
+    pool.now += pool->options().lifetime;
+  }
+  const auto address = *pool.give("other", kOther);
+  EXPECT_TRUE(mine.contains(address));
+  EXPECT_FALSE(pool->find_for(address, kGuest, pool.now));
+  EXPECT_TRUE(pool->find_for(address, kOther, pool.now));
+}
+
 TEST(NamePool, NoNames_NoAddress) {
   Pool pool;
   EXPECT_FALSE(pool.give(""));

@@ -204,7 +204,7 @@ void Anonymizer::open(const wire::FlowKey& key, const endpoint::Segment& syn, Pa
       [&](transport::StreamHandler& handler) -> std::unique_ptr<transport::Stream> {
         if (look_up) {
           ++counters_.dns_streams;
-          return answers_->open_stream(key.source.address, key.vlan, handler);
+          return answers_->open_stream(path, handler);
         }
         return proxy_->open({host, key.destination.port},
                             identities_.of(key.source.address, key.vlan, host), handler);

@@ -222,12 +222,13 @@ DnsOutcome DnsResponder::answer_question(const DnsAsked& asked, MutableBytes out
     return nothing(DnsCode::kNotImplemented);
   }
   if (question.name.is_within(in_addr_arpa()) || question.name.is_within(ip6_arpa())) {
-    return answer_reverse(asked, out, now);
+    return answer_reverse(asked, out, guest, now);
   }
   return answer_host(asked, out, guest, now);
 }
 
-DnsOutcome DnsResponder::answer_reverse(const DnsAsked& asked, MutableBytes out, Time now) {
+DnsOutcome DnsResponder::answer_reverse(const DnsAsked& asked, MutableBytes out, GuestId guest,
+                                        Time now) {
   const auto nothing = [&](DnsCode code) {
     return DnsOutcome{write_nothing(asked, code, out), std::nullopt};
   };
@@ -236,7 +237,7 @@ DnsOutcome DnsResponder::answer_reverse(const DnsAsked& asked, MutableBytes out,
   if (!address) return nothing(DnsCode::kNoError);
   const bool is_pointer = is(asked, DnsType::kPtr) || is(asked, DnsType::kAny);
   if (pool_.contains(*address)) {
-    const auto text = pool_.find(*address, now);
+    const auto text = pool_.find_for(*address, guest, now);
     const auto name = text ? DnsName::parse(*text) : std::nullopt;
     if (!name) return nothing(DnsCode::kNoSuchName);
     if (!is_pointer) return nothing(DnsCode::kNoError);

@@ -1,7 +1,8 @@
 // DnsResponder: the answer to one DNS message, from the pool of names and from nowhere else.
 //
 // A and AAAA are answered with the address of the pool that stands for the name (AAAA only where
-// the pool has IPv6), PTR with the name of an address of the pool. In mode kResolve real addresses
+// the pool has IPv6), PTR with the name of an address of the pool, to the guest that asked for that
+// name only: to others the address stands for none. In mode kResolve real addresses
 // and names are wanted: then answer() says what has to be looked up, and finish() makes the answer
 // of the result; names in .onion, which have no address, come from the pool there too. Every answer
 // has at most kMaxAnswer octets, so none is ever too long for UDP.
@@ -103,7 +104,8 @@ class DnsResponder {
  private:
   [[nodiscard]] DnsOutcome answer_question(const DnsAsked& asked, MutableBytes out, GuestId guest,
                                            Time now);
-  [[nodiscard]] DnsOutcome answer_reverse(const DnsAsked& asked, MutableBytes out, Time now);
+  [[nodiscard]] DnsOutcome answer_reverse(const DnsAsked& asked, MutableBytes out, GuestId guest,
+                                          Time now);
   [[nodiscard]] DnsOutcome answer_host(const DnsAsked& asked, MutableBytes out, GuestId guest,
                                        Time now);
   [[nodiscard]] Bytes write_addresses(const DnsAsked& asked,

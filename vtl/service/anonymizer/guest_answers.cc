@@ -3,6 +3,7 @@
 #include <array>
 #include <utility>
 
+#include "vtl/base/secure_random.h"
 #include "vtl/packet/access.h"
 #include "vtl/packet/checksum.h"
 #include "vtl/packet/derive.h"
@@ -20,15 +21,6 @@ wire::MacAddress mac_of(const std::string& link) {
   for (const char c : link) hash = (hash ^ static_cast<std::uint8_t>(c)) * 16777619U;
   return wire::MacAddress({0x02, 0x56, 0x54, static_cast<std::uint8_t>(hash >> 16),
                            static_cast<std::uint8_t>(hash >> 8), static_cast<std::uint8_t>(hash)});
-}
-
-// Who asks: by the address, for guests behind a router have one MAC; a network of IPv6 is one
-// guest.
-GuestId guest_of(const wire::IpAddress& address) {
-  if (address.is_v4()) return address.v4().value();
-  std::array<std::uint8_t, wire::Ipv6Address::kSize> octets{};
-  address.v6().store(octets, 0);
-  return std::uint64_t{load_be32(octets, 0)} << 32 | load_be32(octets, 4);
 }
 
 wire::Ipv4Address first_of(const wire::IpNetwork& network) {
@@ -50,6 +42,7 @@ GuestAnswers::GuestAnswers(engine::ServiceContext& context, const Parts& parts)
       mac_(mac_of(context.link_name())),
       dns_(parts.options.dns, parts.names, parts.egress),
       advertise_([this] { advertise(); }) {
+  fill_random(guest_key_);
   const AnonymizerOptions& options = parts_.options;
   const auto mtu = static_cast<std::uint16_t>(context.mtu(engine::Direction::kInbound));
   if (options.dhcp) {
@@ -73,6 +66,23 @@ GuestAnswers::GuestAnswers(engine::ServiceContext& context, const Parts& parts)
 }
 
 GuestAnswers::~GuestAnswers() = default;
+
+GuestId GuestAnswers::guest_of(const wire::MacAddress& mac, const wire::IpAddress& address,
+                               std::uint16_t vlan) const {
+  constexpr std::size_t kVlan = wire::MacAddress::kSize, kVersion = kVlan + 2,
+                        kAddress = kVersion + 1;
+  constexpr std::size_t kNetwork = wire::Ipv6Address::kSize / 2;
+  std::array<std::uint8_t, kAddress + wire::Ipv6Address::kSize> octets{};
+  mac.store(octets, 0);
+  store_be16(octets, kVlan, vlan);
+  octets[kVersion] = address.is_v6() ? 6 : 4;
+  if (address.is_v4()) {
+    address.v4().store(octets, kAddress);
+  } else {
+    address.v6().store(octets, kAddress);
+  }
+  return siphash(guest_key_, Bytes(octets).first(kAddress + kNetwork));
+}
 
 bool GuestAnswers::take(Packet& packet) {
   const Layout& layout = packet.layout();
@@ -110,7 +120,9 @@ bool GuestAnswers::take(Packet& packet) {
 
 void GuestAnswers::answer_dns(Packet packet) {
   std::array<std::uint8_t, DnsResponder::kMaxAnswer> room;
-  DnsOutcome outcome = dns_.answer(payload(packet), room, guest_of(source_address(packet)), now());
+  DnsOutcome outcome = dns_.answer(
+      payload(packet), room,
+      guest_of(source_mac(packet), source_address(packet), packet.layout().vlan), now());
   if (outcome.look_up) {
     look_up(std::move(packet), *std::move(outcome.look_up));
   } else if (!outcome.answer.empty()) {
@@ -146,11 +158,12 @@ void GuestAnswers::found(std::uint64_t number,
   waiting_.erase(it);
 }
 
-std::unique_ptr<transport::Stream> GuestAnswers::open_stream(const wire::IpAddress& guest,
-                                                             std::uint16_t vlan,
+std::unique_ptr<transport::Stream> GuestAnswers::open_stream(const FramePath& to_guest,
                                                              transport::StreamHandler& handler) {
+  const wire::IpAddress guest = to_guest.key.destination.address;
+  const std::uint16_t vlan = to_guest.key.vlan;
   return std::make_unique<DnsStream>(
-      context_.reactor(), dns_, handler, guest_of(guest),
+      context_.reactor(), dns_, handler, guest_of(to_guest.destination_mac, guest, vlan),
       [this, guest, vlan](const transport::Host& host, transport::LookUpAnswer answer) {
         return parts_.proxy.look_up(host, parts_.identities.of(guest, vlan, host),
                                     std::move(answer));

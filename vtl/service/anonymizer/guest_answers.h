@@ -17,6 +17,7 @@
 #include <optional>
 #include <vector>
 
+#include "vtl/base/siphash.h"
 #include "vtl/base/timer_wheel.h"
 #include "vtl/engine/service.h"
 #include "vtl/service/anonymizer/dhcp_server.h"
@@ -24,6 +25,7 @@
 #include "vtl/service/anonymizer/identities.h"
 #include "vtl/service/anonymizer/neighbour_responder.h"
 #include "vtl/service/anonymizer/options.h"
+#include "vtl/service/tcp_frame.h"
 #include "vtl/transport/proxy.h"
 
 namespace vtl::service {
@@ -48,9 +50,8 @@ class GuestAnswers {
   /// A frame of the guest's that is no fragment and has no error in its headers. False: it is none
   /// of those answered here, and still the caller's.
   [[nodiscard]] bool take(Packet& packet);
-  /// The stream of a connection to port 53.
-  [[nodiscard]] std::unique_ptr<transport::Stream> open_stream(const wire::IpAddress& guest,
-                                                               std::uint16_t vlan,
+  /// The stream of a connection to port 53; `to_guest`: the way of its frames to the guest.
+  [[nodiscard]] std::unique_ptr<transport::Stream> open_stream(const FramePath& to_guest,
                                                                transport::StreamHandler& handler);
   void list_metrics(std::vector<engine::ServiceMetric>& out) const;
 
@@ -65,6 +66,11 @@ class GuestAnswers {
     std::uint64_t echoes = 0, look_ups_limited = 0;
   };
 
+  /// Who asks: the MAC and IP address together, as guests behind a router have one MAC, and as who
+  /// takes another's IP address alone is to be told nothing of the other's. A network of IPv6 is
+  /// one guest.
+  [[nodiscard]] GuestId guest_of(const wire::MacAddress& mac, const wire::IpAddress& address,
+                                 std::uint16_t vlan) const;
   void answer_dns(Packet packet);
   void look_up(Packet packet, DnsOutcome::LookUp look_up);
   void found(std::uint64_t number, const Result<transport::Host, transport::StreamError>& host);
@@ -75,6 +81,7 @@ class GuestAnswers {
   engine::ServiceContext& context_;
   Parts parts_;
   wire::MacAddress mac_;
+  SipKey guest_key_{};
   DnsResponder dns_;
   std::optional<DhcpServer> dhcp_;
   std::optional<NeighbourResponder> neighbours_;

@@ -100,6 +100,7 @@ void NamePool::remove(Entry& entry) {
   freed_.push_back(entry.place);
   --accounts_[entry.account].names;
   entry.name = {};
+  entry.askers = {};
   spare_.push_back(&entry);
   counters_.names.set(by_name_.size());
 }
@@ -191,15 +192,32 @@ std::optional<IpAddress> NamePool::give(std::string_view name, AddressFamily fam
   Entry* const entry = found != by_name_.end() ? found->second : place_for(key, guest, now);
   if (entry == nullptr) return std::nullopt;
   use(*entry, now);
+  note_asker(*entry, guest);
   return address_of(entry->place, family);
 }
 
-NamePool::Entry* NamePool::live(const IpAddress& address, Time now) {
+void NamePool::note_asker(Entry& entry, GuestId guest) {
+  auto& askers = entry.askers;
+  if (!askers.empty() && askers.back() == guest) return;
+  const auto before = std::ranges::find(askers, guest);
+  if (before != askers.end()) {
+    askers.erase(before);
+  } else if (askers.size() == kMaxAskers) {
+    askers.erase(askers.begin());
+  }
+  askers.push_back(guest);
+}
+
+NamePool::Entry* NamePool::at(const IpAddress& address) const {
   const auto place = place_of(address);
-  if (!place) return nullptr;
-  const auto found = by_place_.find(*place);
-  if (found == by_place_.end()) return nullptr;
-  Entry& entry = *found->second;
+  const auto found = place ? by_place_.find(*place) : by_place_.end();
+  return found == by_place_.end() ? nullptr : found->second;
+}
+
+NamePool::Entry* NamePool::live(const IpAddress& address, Time now) {
+  Entry* const found = at(address);
+  if (found == nullptr) return nullptr;
+  Entry& entry = *found;
   if (entry.pins == 0 && now - entry.used >= options_.lifetime) {
     remove(entry);
     counters_.forgotten.add();
@@ -215,6 +233,14 @@ std::optional<std::string_view> NamePool::find(const IpAddress& address, Time no
   return entry->name;
 }
 
+std::optional<std::string_view> NamePool::find_for(const IpAddress& address, GuestId guest,
+                                                   Time now) {
+  const Entry* const entry = at(address);
+  if (entry == nullptr || std::ranges::find(entry->askers, guest) == entry->askers.end())
+    return std::nullopt;
+  return find(address, now);
+}
+
 bool NamePool::pin(const IpAddress& address, Time now) {
   Entry* const entry = live(address, now);
   if (entry == nullptr) return false;
@@ -226,11 +252,10 @@ bool NamePool::pin(const IpAddress& address, Time now) {
 }
 
 void NamePool::unpin(const IpAddress& address, Time now) {
-  const auto place = place_of(address);
-  const auto found = place ? by_place_.find(*place) : by_place_.end();
-  if (found == by_place_.end() || found->second->pins == 0) return;
-  if (--found->second->pins == 0) counters_.pinned.sub();
-  use(*found->second, now);
+  Entry* const entry = at(address);
+  if (entry == nullptr || entry->pins == 0) return;
+  if (--entry->pins == 0) counters_.pinned.sub();
+  use(*entry, now);
 }
 
 }  // namespace vtl::service

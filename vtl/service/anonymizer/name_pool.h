@@ -18,16 +18,19 @@
 // himself. The first kAccounts - 1 guests with names are counted each on its own, all others as
 // one, and a guest that pretends to be many gains no more than that.
 //
-// Guests that share a pool can find out by asking for its addresses (PTR) what others have asked.
+// Who asked for a name is kept with it, the last kMaxAskers of them: find_for() tells a name to
+// those only, so guests that share a pool do not learn from its addresses what others have asked.
 //
 // Bounds: `max_names` names of at most kMaxName octets, at most kMaxAddresses of an address range
 // in use; with names of usual length about 250 octets each, with the longest 500: 33 MB at the
-// default bound, and 4 octets for each address that was ever given. Every call is O(1), for a
-// new name O(kAccounts). Thread rule: one thread. Invariant: addresses() and the names are one
-// to one; what is pinned is in no list of those that may go.
+// default bound, 8 octets for each guest but the first that asked for a name, and 4 octets for each
+// address that was ever given. Every call is O(1), for a new name O(kAccounts). Thread rule: one
+// thread. Invariant: addresses() and the names are one to one; what is pinned is in no list of
+// those that may go.
 #pragma once
 
 #include <absl/container/flat_hash_map.h>
+#include <absl/container/inlined_vector.h>
 
 #include <array>
 #include <cstdint>
@@ -46,7 +49,7 @@
 
 namespace vtl::service {
 
-/// Who asks, as the caller tells guests apart (by MAC address, say); opaque.
+/// Who asks, as the caller tells guests apart (by their addresses, say); opaque.
 using GuestId = std::uint64_t;
 
 enum class AddressFamily : std::uint8_t { kV4, kV6 };
@@ -77,6 +80,7 @@ class NamePool {
  public:
   static constexpr std::size_t kMaxName = 255;
   static constexpr std::size_t kAccounts = 64;
+  static constexpr std::size_t kMaxAskers = 16;
   static constexpr std::uint32_t kMaxAddresses = 1U << 20;
 
   /// Networks of at least four addresses: v4 is one, v6 may be none. Bounds of 0 are taken for 1.
@@ -88,6 +92,10 @@ class NamePool {
                                                     GuestId guest, Time now);
   /// The name in lower case that `address` stands for; valid until the next call that is not const.
   [[nodiscard]] std::optional<std::string_view> find(const wire::IpAddress& address, Time now);
+  /// The same for a guest that give() gave the address to; to others there is none, and their
+  /// asking keeps no name.
+  [[nodiscard]] std::optional<std::string_view> find_for(const wire::IpAddress& address,
+                                                         GuestId guest, Time now);
   /// Holds the name of `address` until unpin() was called as often. False: it stands for none.
   [[nodiscard]] bool pin(const wire::IpAddress& address, Time now);
   void unpin(const wire::IpAddress& address, Time now);
@@ -111,6 +119,7 @@ class NamePool {
     std::uint8_t account = 0;
     Time used{};
     AgePlace<Entry> of_all, of_account;
+    absl::InlinedVector<GuestId, 1> askers;  // who asked last at the back
   };
   struct Account {
     GuestId guest = 0;
@@ -126,6 +135,8 @@ class NamePool {
   [[nodiscard]] std::uint8_t account_of(GuestId guest) const noexcept;
   [[nodiscard]] bool make_room(std::uint8_t account, Time now);
   [[nodiscard]] Place free_place();
+  [[nodiscard]] Entry* at(const wire::IpAddress& address) const;
+  static void note_asker(Entry& entry, GuestId guest);
   void use(Entry& entry, Time now);
   void leave_lists(Entry& entry) noexcept;
   void remove(Entry& entry);
