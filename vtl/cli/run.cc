@@ -1,8 +1,9 @@
 // Theory of operation. The order is what matters: read and check everything, give up the rights
-// that nothing needs, open (the engine opens all or nothing), open the control surfaces, give up
-// more rights, say that it runs, wait. The signals that end it are blocked before any thread exists
-// and taken by the main thread alone. The first asks the streams to end; the second ends the
-// process.
+// that nothing needs, take the control socket (a second vtl with it ends here, before it touches
+// anything of the first's), open (the engine opens all or nothing), answer on the control surfaces,
+// give up more rights, say that it runs, wait. The signals that end it are blocked before any
+// thread exists and taken by the main thread alone. The first asks the streams to end; the second
+// ends the process.
 
 #include "vtl/cli/run.h"
 
@@ -20,7 +21,9 @@
 #include <functional>
 #include <latch>
 #include <memory>
+#include <optional>
 #include <thread>
+#include <utility>
 
 #include "vtl/base/log.h"
 #include "vtl/cli/app.h"
@@ -135,14 +138,15 @@ void give_up_all_rights() {
   if (auto limited = limit_to({}); !limited) log::warn("{}", limited.error().message);
 }
 
-int run_until_signal(engine::Engine& engine, const config::Config& config) {
+int run_until_signal(engine::Engine& engine, const config::Config& config,
+                     std::optional<control::Listener> listener) {
   const sigset_t signals = ending_signals();
   control::EngineSource source(engine, [] { kill(getpid(), SIGTERM); });
   std::unique_ptr<control::Server> server;
   std::unique_ptr<control::MetricsServer> metrics;
   const std::function<void()> on_thread = config.user ? +[] {} : give_up_all_rights;
-  if (!config.control.socket.empty()) {
-    auto started = control::Server::start(config.control.socket, source, on_thread);
+  if (listener) {
+    auto started = control::Server::start(std::move(*listener), source, on_thread);
     if (!started) return failed(started.error().message);
     server = std::move(*started);
   }
@@ -191,11 +195,17 @@ int run_config(const config::Config& config) {
     log::warn("interface '{}' will deliver no more frames", name);
   };
 
+  std::optional<control::Listener> listener;
+  if (!config.control.socket.empty()) {
+    auto listening = control::listen_local(config.control.socket);
+    if (!listening) return failed(listening.error().message);
+    listener.emplace(std::move(*listening));
+  }
   engine::Engine engine;
   if (auto started = engine.start(std::move(*description)); !started) {
     return failed(fmt::format("{}: {}", config.file, started.error().message));
   }
-  const int code = run_until_signal(engine, config);
+  const int code = run_until_signal(engine, config, std::move(listener));
   const Impatience impatience;
   if (!engine.stop(code == kSuccess ? config.stop_grace : Duration::zero())) {
     log::warn("streams were still open after the grace and were reset");

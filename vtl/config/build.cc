@@ -160,6 +160,12 @@ engine::CutThroughFactory build_cut_through(const Config& config, const LinkConf
       return fail("cut-through needs two af_packet interfaces with the same 'host_frames'");
     };
   }
+  for (const auto* const side : {guest, network}) {
+    if (side->seal.value_or(iface::SealUse::kOff) == iface::SealUse::kOff) continue;
+    return [device = side->device]() -> Made {
+      return fail(fmt::format("cut-through: {} is sealed: VTL alone carries its frames", device));
+    };
+  }
   struct Opened {
     std::mutex mutex;
     std::weak_ptr<iface::CutThrough> kernel;

@@ -49,10 +49,8 @@ struct Connection {
 
 class Server::Loop {
  public:
-  Loop(std::string path, Descriptor listener, Descriptor wake, Source& source,
-       const std::function<void()>& on_thread)
-      : path_(std::move(path)),
-        listener_(std::move(listener)),
+  Loop(Listener listener, Descriptor wake, Source& source, const std::function<void()>& on_thread)
+      : listener_(std::move(listener)),
         wake_(std::move(wake)),
         source_(source),
         thread_([this, on_thread] {
@@ -65,9 +63,6 @@ class Server::Loop {
     while (write(wake_.get(), &one, sizeof(one)) < 0 && errno == EINTR) {
     }
     thread_.join();
-    if (unlink(path_.c_str()) != 0 && errno != ENOENT) {
-      log::warn("control socket {}: cannot remove it: {}", path_, std::strerror(errno));
-    }
   }
 
  private:
@@ -204,13 +199,12 @@ class Server::Loop {
     return true;
   }
 
-  const std::string path_;
+  const Listener listener_;
   // Made beforehand: when it is needed there may be nothing to make it with.
   const std::string starved_text_ = fmt::format(
       "control socket {}: no descriptor or memory for a connection; tried again every "
       "second",
-      path_);
-  const Descriptor listener_;
+      listener_.path());
   const Descriptor wake_;
   Source& source_;
   SystemClock clock_;
@@ -223,14 +217,14 @@ class Server::Loop {
 Server::Server(std::unique_ptr<Loop> loop) : loop_(std::move(loop)) {}
 Server::~Server() = default;
 
-Outcome<std::unique_ptr<Server>> Server::start(const std::string& path, Source& source,
+Outcome<std::unique_ptr<Server>> Server::start(Listener listener, Source& source,
                                                const std::function<void()>& on_thread) {
-  auto listener = listen_local(path);
-  if (!listener) return std::unexpected(listener.error());
   Descriptor wake(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  if (!wake) return fail(fmt::format("control socket {}: {}", path, std::strerror(errno)));
-  return std::unique_ptr<Server>(new Server(
-      std::make_unique<Loop>(path, std::move(*listener), std::move(wake), source, on_thread)));
+  if (!wake) {
+    return fail(fmt::format("control socket {}: {}", listener.path(), std::strerror(errno)));
+  }
+  return std::unique_ptr<Server>(
+      new Server(std::make_unique<Loop>(std::move(listener), std::move(wake), source, on_thread)));
 }
 
 }  // namespace vtl::control

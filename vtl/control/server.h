@@ -14,10 +14,10 @@
 #include <cstddef>
 #include <functional>
 #include <memory>
-#include <string>
 
 #include "vtl/base/result.h"
 #include "vtl/base/time.h"
+#include "vtl/control/socket.h"
 #include "vtl/control/source.h"
 
 namespace vtl::control {
@@ -27,10 +27,10 @@ class Server {
   static constexpr std::size_t kMaxConnections = 16;
   static constexpr Duration kRequestTime = 10s;
 
-  /// Listens at `path`. The source must outlive the server. `on_thread` is what the server's thread
-  /// does first: giving up rights.
+  /// Answers who comes to `listener`. The source must outlive the server. `on_thread` is what the
+  /// server's thread does first: giving up rights.
   [[nodiscard]] static Outcome<std::unique_ptr<Server>> start(
-      const std::string& path, Source& source, const std::function<void()>& on_thread = [] {});
+      Listener listener, Source& source, const std::function<void()>& on_thread = [] {});
   /// Ends the thread and every connection, and removes the socket.
   ~Server();
   Server(const Server&) = delete;

@@ -11,6 +11,8 @@
 #include <filesystem>
 #include <system_error>
 
+#include "vtl/base/log.h"
+
 namespace vtl::control {
 namespace {
 
@@ -69,7 +71,13 @@ Descriptor::~Descriptor() {
   if (fd_ >= 0) close(fd_);
 }
 
-Outcome<Descriptor> listen_local(const std::string& path) {
+Listener::~Listener() {
+  if (fd_ && unlink(path_.c_str()) != 0 && errno != ENOENT) {
+    log::warn("control socket {}: cannot remove it: {}", path_, reason(errno));
+  }
+}
+
+Outcome<Listener> listen_local(const std::string& path) {
   const auto address = local_address(path);
   if (!address) return std::unexpected(address.error());
   const auto folder = std::filesystem::path(path).parent_path();
@@ -92,7 +100,7 @@ Outcome<Descriptor> listen_local(const std::string& path) {
     unlink(path.c_str());
     return failed(error);
   }
-  return listener;
+  return Listener(std::move(listener), path);
 }
 
 Outcome<Descriptor> connect_local(const std::string& path) {

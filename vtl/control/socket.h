@@ -29,10 +29,26 @@ class Descriptor {
   int fd_ = -1;
 };
 
+/// A listener with the file that is its address, which goes with it.
+class Listener {
+ public:
+  Listener(Descriptor fd, std::string path) : fd_(std::move(fd)), path_(std::move(path)) {}
+  Listener(Listener&&) noexcept = default;
+  Listener& operator=(Listener&&) = delete;
+  ~Listener();
+
+  [[nodiscard]] int get() const noexcept { return fd_.get(); }
+  [[nodiscard]] const std::string& path() const noexcept { return path_; }
+
+ private:
+  Descriptor fd_;
+  std::string path_;
+};
+
 /// A non-blocking listener at `path`, readable and writable for its owner only. Makes the last
 /// folder of the path, removes a socket that a dead process left, and refuses when a living one
 /// answers there or when something else stands there.
-[[nodiscard]] Outcome<Descriptor> listen_local(const std::string& path);
+[[nodiscard]] Outcome<Listener> listen_local(const std::string& path);
 
 /// A blocking connection to `path`.
 [[nodiscard]] Outcome<Descriptor> connect_local(const std::string& path);

@@ -390,6 +390,9 @@ Outcome<std::vector<std::unique_ptr<Interface>>> open_af_packet_workers(
   }
   std::vector<std::unique_ptr<Interface>> out;
   for (OwnedFd& fd : sockets) {
+    if (seal != nullptr && !set_option(fd.get(), SOL_SOCKET, SO_MARK, seal->mark())) {
+      return fail(told(options, "marking its frames"));
+    }
     if (!attach_filter(fd.get(), wanted_frames(options.host_frames || seal != nullptr))) {
       return fail(told(options, "socket filter"));
     }

@@ -5,19 +5,16 @@
 #include <bpf/libbpf.h>
 #include <fmt/format.h>
 #include <linux/if_ether.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <cstddef>
 #include <cstring>
 #include <filesystem>
-#include <iterator>
 #include <utility>
 #include <vector>
 
 #include "vtl/iface/bpf/cut_through_abi.h"
+#include "vtl/iface/claim.h"
 #include "vtl/iface/device.h"
 
 namespace vtl::iface {
@@ -65,8 +62,8 @@ class Attachment {
  public:
   static Outcome<Attachment> make(const CutThroughOptions& options, Device device, int program) {
     if (auto alone = stands_alone(device); !alone) return std::unexpected(alone.error());
-    auto claim = take_claim(device);
-    if (!claim) return std::unexpected(claim.error());
+    auto claimed = claim(device);
+    if (!claimed) return std::unexpected(claimed.error());
     bpf_tc_hook hook = hook_of(device.index());
     if (const int error = bpf_tc_hook_create(&hook); error != 0 && error != -EEXIST) {
       return fail(told(options, "clsact", error));
@@ -77,7 +74,7 @@ class Attachment {
     if (const int error = bpf_tc_attach(&hook, &place); error != 0) {
       return fail(told(options, "program at the ingress", error));
     }
-    return Attachment(std::move(device), std::move(*claim), place.prog_id);
+    return Attachment(std::move(device), std::move(*claimed), place.prog_id);
   }
   Attachment(Attachment&& other) noexcept = default;
   Attachment& operator=(Attachment&&) = delete;
@@ -118,22 +115,15 @@ class Attachment {
     return {};
   }
 
-  static Outcome<OwnedFd> take_claim(const Device& device) {
-    OwnedFd fd(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    // Of the network namespace: the name begins with a zero (unix(7), abstract).
-    const std::string name = fmt::format("vtl-cut-through-{}", device.index());
-    std::copy(name.begin(), name.end(), std::begin(address.sun_path) + 1);
-    const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size());
-    if (!fd || ::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), size) != 0) {
-      return fail(errno == EADDRINUSE
-                      ? fmt::format("cut-through: another VTL forwards on {} already; stop it, or "
-                                    "set 'cut_through: off' in one of them",
-                                    device.name())
-                      : fmt::format("cut-through: {}: {}", device.name(), std::strerror(errno)));
-    }
-    return fd;
+  static Outcome<OwnedFd> claim(const Device& device) {
+    auto taken = take_claim(fmt::format("vtl-cut-through-{}", device.index()));
+    if (taken) return std::move(*taken);
+    return fail(
+        taken.error() == EADDRINUSE
+            ? fmt::format("cut-through: another VTL forwards on {} already; stop it, or "
+                          "set 'cut_through: off' in one of them",
+                          device.name())
+            : fmt::format("cut-through: {}: {}", device.name(), std::strerror(taken.error())));
   }
 
   Device device_;

@@ -1,18 +1,25 @@
-// Seal: the host's own network stack gets no frame of a device.
+// Seal: the host's own network stack gets no frame of a device, and the device none of the host's.
 //
-// What it is: a filter at the device's ingress (tc, clsact) that drops everything, before any other
-// filter there. AF_PACKET sockets read a frame before it comes to the filter, so whoever reads the
-// device so sees all of them, and the host's bridges, routes, services and addresses see none. The
-// filter is classic BPF, which takes no right but CAP_NET_ADMIN in the device's namespace.
+// What it is: a filter at the device's ingress (tc, clsact) that drops everything, and one at its
+// egress that drops everything but the frames of VTL's own sockets, which carry a mark; both before
+// any other filter there (seal_filters.h). AF_PACKET sockets read a frame before it comes to the
+// ingress filter, so whoever reads the device so sees all of them, and the host's bridges, routes,
+// services and addresses see none. What the host says by itself (ARP, router solicitations,
+// multicast reports), forwards, or floods to a bridge's port, does not reach the guest.
+//
+// The mark (SO_MARK) is drawn at random for each seal, so that no other frame of the host has it by
+// chance; a socket that sends past the queueing discipline (PACKET_QDISC_BYPASS) passes no filter
+// and needs none.
 //
 // It is what makes a guest's isolation hold whatever the host is: forwarding, an address on the
 // device, a service that listens. When VTL dies the seal stays, and the guest is cut off instead of
-// set free; the next open() takes it over, and leaves it at its end: who did not make a seal does
-// not take it away. Who made it does so at an orderly end, unless it is to be kept. By hand: `tc
-// filter del dev DEVICE ingress pref 1`.
+// set free; the next open() takes it over with a mark of its own, in one step for each filter, and
+// leaves it at its end: who did not make a seal does not take it away. Who made it does so at an
+// orderly end, unless it is to be kept. One process at a time has the seal of a device: a second
+// one's open() fails before it touches anything.
 //
 // Needs CAP_NET_ADMIN to open and to end. The clsact queueing discipline stays behind; others may
-// use it by then. Frames that the host sends out of the device are not touched.
+// use it by then.
 // Thread rule: any thread, one at a time.
 #pragma once
 
@@ -21,6 +28,8 @@
 #include <string>
 
 #include "vtl/base/result.h"
+#include "vtl/iface/device.h"
+#include "vtl/iface/seal_filters.h"
 
 namespace vtl::iface {
 
@@ -38,10 +47,18 @@ class Seal {
   Seal(const Seal&) = delete;
   Seal& operator=(const Seal&) = delete;
 
+  /// What the frames of a socket that sends to the guest must carry; not 0.
+  [[nodiscard]] std::uint32_t mark() const noexcept { return mark_; }
+
  private:
-  Seal(int device, SealUse use) noexcept : device_(device), use_(use) {}
-  const int device_;
-  const SealUse use_;
+  Seal(Device device, SealUse use, OwnedFd claim, SealFilters filters);
+  [[nodiscard]] Outcome<void> put();
+
+  const Device device_;
+  SealUse use_;
+  OwnedFd claim_;
+  SealFilters filters_;
+  const std::uint32_t mark_;
 };
 
 }  // namespace vtl::iface

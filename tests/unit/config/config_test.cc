@@ -550,6 +550,17 @@ TEST(Config, BuildsWhatTheEngineNeeds) {
   EXPECT_EQ(built->links[0].services[1](0)->kind(), "gateway");
 }
 
+TEST(Config, ASealedDeviceIsNotCutThrough) {
+  const auto config = parse_config(
+      Pieces{.vm1 = "{ type: af_packet, device: tap-vm1, seal: on }"}.text(), "f.yaml");
+  ASSERT_TRUE(config) << config.error().front();
+  const auto built = build(*config);
+  ASSERT_TRUE(built) << built.error().message;
+  const auto cut = built->links.at(0).cut_through();
+  ASSERT_FALSE(cut);
+  EXPECT_EQ(cut.error().message, "cut-through: tap-vm1 is sealed: VTL alone carries its frames");
+}
+
 class KeyFile : public testing::Test {
  protected:
   KeyFile() {

@@ -13,6 +13,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <chrono>
@@ -47,7 +48,9 @@ class ControlServer : public testing::Test {
   ~ControlServer() override { std::filesystem::remove_all(folder_); }
 
   void start() {
-    auto server = Server::start(path_, source_);
+    auto listener = listen_local(path_);
+    ASSERT_TRUE(listener) << listener.error().message;
+    auto server = Server::start(std::move(*listener), source_);
     ASSERT_TRUE(server) << server.error().message;
     server_ = std::move(*server);
   }
@@ -131,7 +134,7 @@ TEST_F(ControlServer, TheSocketIsRemovedAtTheEnd) {
 
 TEST_F(ControlServer, ASecondServerIsRefusedAndTheFirstGoesOn) {
   start();
-  const auto second = Server::start(path_, source_);
+  const auto second = listen_local(path_);
   ASSERT_FALSE(second);
   EXPECT_THAT(second.error().message, HasSubstr("another vtl is running with it"));
   EXPECT_TRUE(ask(path_, {}));
@@ -142,14 +145,23 @@ TEST_F(ControlServer, ADeadSocketIsReplacedAndAFileIsNot) {
   // A socket file whose process has ended: the listener is closed, the file stays.
   const auto stale = folder_ + "/stale.sock";
   {
-    const auto listener = listen_local(stale);
+    const Descriptor ended(socket(AF_UNIX, SOCK_STREAM, 0));
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    std::ranges::copy(stale, std::begin(address.sun_path));
+    ASSERT_EQ(bind(ended.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
   }
   ASSERT_TRUE(std::filesystem::exists(stale));
-  EXPECT_TRUE(Server::start(stale, source_));
+  {
+    auto listener = listen_local(stale);
+    ASSERT_TRUE(listener) << listener.error().message;
+    EXPECT_TRUE(Server::start(std::move(*listener), source_));
+  }
+  EXPECT_FALSE(std::filesystem::exists(stale)) << "it goes with who listened";
 
   const auto file = folder_ + "/file";
   std::ofstream(file) << "precious";
-  const auto refused = Server::start(file, source_);
+  const auto refused = listen_local(file);
   ASSERT_FALSE(refused);
   EXPECT_THAT(refused.error().message, HasSubstr("a file that is no socket stands there"));
   EXPECT_EQ(std::filesystem::file_size(file), 8U);
@@ -290,9 +302,9 @@ TEST_F(ControlServer, WithoutDescriptorsClientsWaitAndAreAnsweredLater) {
 }
 
 TEST_F(ControlServer, LongPathIsRefusedInOneLine) {
-  const auto server = Server::start(std::string(200, 'x'), source_);
-  ASSERT_FALSE(server);
-  EXPECT_THAT(server.error().message, HasSubstr("the path must have 1 to 107 octets"));
+  const auto listener = listen_local(std::string(200, 'x'));
+  ASSERT_FALSE(listener);
+  EXPECT_THAT(listener.error().message, HasSubstr("the path must have 1 to 107 octets"));
 }
 
 TEST(MetricsServer, AnswersMetricsAndNothingElse) {
