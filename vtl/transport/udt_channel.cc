@@ -20,7 +20,7 @@ namespace {
 constexpr std::size_t kUdtHeaders = 28 + 16;  // IPv4 and UDP as libudt counts them, and its own
 constexpr std::uint64_t kBurst = 16;          // packets: libudt's first window
 constexpr std::uint64_t kMaxBurst = 512;      // packets
-constexpr Duration kConnectTime = 2500ms;     // libudt gives up after 3 s, and then it is too late
+constexpr Duration kConnectTime = 2s;         // libudt gives up after 3 s: udt_ending.h
 constexpr Duration kTick = 1ms;
 constexpr int kIdleTicks = 10;      // an idle channel is asked every so many ticks
 constexpr Duration kActive = 50ms;  // a channel without news for this long is idle

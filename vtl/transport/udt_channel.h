@@ -17,10 +17,8 @@
 // before the next tick; the end of the peer's process is noticed only after some 46 s without a
 // packet.
 //
-// An attempt to connect is ended here after 2.5 s. libudt gives it up after 3 s without telling:
-// the state stays "connecting", but close() no longer takes the socket off the list of attempts
-// (CRendezvousQueue) that the receiving thread walks with every packet, and the thread would go on
-// reading it after it was freed. Should we come too late, the socket is not closed (close_udt()).
+// An attempt to connect is ended here after 2 s, in time before libudt gives it up by itself
+// (udt_ending.h).
 //
 // Thread rule: the reactor's thread.
 #pragma once

@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cstdlib>
 #include <cstring>
 #include <mutex>
@@ -17,6 +16,7 @@
 
 #include "vtl/base/log.h"
 #include "vtl/transport/socket_address.h"
+#include "vtl/transport/udt_ending.h"
 #include "vtl/transport/udt_rate_control.h"
 
 namespace vtl::transport {
@@ -24,8 +24,6 @@ namespace {
 
 constexpr int kBacklog = 1024;
 constexpr int kCloseLinger = 10;  // seconds in which libudt delivers the tail of a closed socket
-
-std::atomic<std::uint64_t> left_open{0};  // sockets that close_udt() could not close
 
 template <class T>
 bool set_option(UDTSOCKET u, UDT::SOCKOPT name, T value) {
@@ -48,13 +46,6 @@ bool set_options(UDTSOCKET u, const Options& options, RateCounters& counters) {
          set_option(u, UDP_SNDBUF, static_cast<int>(options.udp_buffer)) &&
          set_option(u, UDP_RCVBUF, static_cast<int>(options.udp_buffer)) &&
          set_option(u, UDT_LINGER, tail) && set_option(u, UDT_REUSEADDR, true);
-}
-
-/// Whether libudt has given up this socket's attempt to connect. The state stays "connecting"; the
-/// only trace is that a window of 0 is refused for its value, and no longer for the moment.
-bool gave_up(UDTSOCKET u) {
-  return UDT::getsockstate(u) == CONNECTING && !set_option(u, UDT_FC, 0) &&
-         UDT::getlasterror_code() == UDT::ERRORINFO::EINVPARAM;
 }
 
 /// Where accepted sockets go while a listener exists.
@@ -223,7 +214,8 @@ class Ports {
   void stop() {
     const std::lock_guard lock(mutex_);
     for (Entry& entry : ports_) entry.port->stop();
-    if (left_open == 0) UDT::cleanup();  // it would free what the receiving threads still read
+    if (stop_ending_udt_attempts())
+      UDT::cleanup();  // it would free what the receiving threads still read
   }
 
   Outcome<UdtPort*> make(const Options& options, const wire::SocketAddress& wanted) {
@@ -268,15 +260,10 @@ Outcome<UdtPort*> udt_port(const Options& options) {
 }
 
 void close_udt(int socket) {
-  if (!gave_up(socket)) {
+  if (UDT::getsockstate(socket) == CONNECTING)
+    end_udt_attempt(socket);
+  else
     UDT::close(socket);
-    return;
-  }
-  log::warn(
-      "udt: an attempt to connect was ended late (the machine is overloaded, or its clock was "
-      "set); "
-      "its memory stays in use until the process ends; so far {}",
-      ++left_open);
 }
 
 std::string udt_error() {

@@ -14,8 +14,8 @@
 // listens on closes what it accepts.
 //
 // Thread rule: any thread. A thread per port blocks in UDT::accept and posts to the reactor of the
-// listener. libudt is cleaned up at exit, after the accepting threads were stopped, unless
-// close_udt() had to leave a socket open: then its threads end with the process.
+// listener. libudt is cleaned up at exit, after the accepting threads were stopped, unless an
+// attempt to connect is still open: then its threads end with the process.
 #pragma once
 
 #include <memory>
@@ -44,9 +44,7 @@ class UdtPort {
 /// The port of options.local, or one to open from; lives as long as the process.
 [[nodiscard]] Outcome<UdtPort*> udt_port(const Options& options);
 
-/// Closes a socket in any state. One whose attempt to connect libudt has given up (3 s after
-/// connect(), or at once when the wall clock is set forward) is left alone instead, until the
-/// process ends: libudt's receiving thread keeps a pointer to it that close() no longer removes.
+/// Closes a socket in any state; an attempt to connect ends half a second later (udt_ending.h).
 void close_udt(int socket);
 
 /// libudt's text for the last error of this thread, without its newline.

@@ -113,9 +113,9 @@ TEST_P(PeerTest, APeerThatFallsSilentResetsItsStreamsAndIsDown) {
   listener = make(listener_options(), &far_reactor);
   take_requests(*listener);
   Options o = opener_options(*listener);
-  o.handshake_timeout = 300ms;
+  o.handshake_timeout = 2s;
   o.keepalive = 20ms;
-  o.silence = 400ms;
+  o.silence = 1s;
   opener = make(o);
   End near, far;
   near.shut_down_after = false;
@@ -126,7 +126,7 @@ TEST_P(PeerTest, APeerThatFallsSilentResetsItsStreamsAndIsDown) {
     if (!requests.empty() && far.stream == nullptr) far.stream = requests[0]->accept(far);
   }
   ASSERT_EQ(near.opened, 1);
-  for (int i = 0; i < 100; ++i) {  // alive for longer than `silence`
+  for (int i = 0; i < 200; ++i) {  // alive for longer than `silence`
     reactor.run_for(5ms);
     far_reactor.run_for(5ms);
   }
@@ -214,9 +214,9 @@ TEST_P(PeerTest, WhatASilentPeerHadSentIsReadBeforeTheReset) {
   listener = make(listener_options(), &far_reactor);
   take_requests(*listener);
   Options o = opener_options(*listener);
-  o.handshake_timeout = 300ms;
+  o.handshake_timeout = 2s;
   o.keepalive = 20ms;
-  o.silence = 400ms;
+  o.silence = 1s;
   opener = make(o);
   End near, far;
   near.shut_down_after = far.shut_down_after = false;
