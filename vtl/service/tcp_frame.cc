@@ -90,7 +90,7 @@ std::uint8_t pcp_of(const Packet& packet) noexcept {
   return static_cast<std::uint8_t>(load_be16(packet.bytes(), kTciOffset) >> 13);
 }
 
-Packet keep_syn(Packet packet) {
+Packet keep_for_answer(Packet packet) {
   if (!PacketPool::is_oversized(packet) && packet.size() <= kSmallFrame) return packet;
   return packet.size() <= kSmallFrame ? packet.pool().clone(packet) : with_payload(packet, {});
 }

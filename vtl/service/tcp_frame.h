@@ -38,9 +38,10 @@ struct FramePath {
 /// The priority in the tag; 0 where there is none.
 [[nodiscard]] std::uint8_t pcp_of(const Packet& packet) noexcept;
 
-/// A SYN's frame to be kept for as long as its connection opens: without its payload where that
-/// would take a large buffer. Empty when the pool is at its bound.
-[[nodiscard]] Packet keep_syn(Packet packet);
+/// A frame of TCP or UDP to be kept until it is answered: a SYN while its connection opens, a
+/// question while it is looked up. Without its payload where that would take a large buffer. Empty
+/// when the pool is at its bound.
+[[nodiscard]] Packet keep_for_answer(Packet packet);
 
 /// The TCP segment in `packet`, whose layout says TCP, no fragment, no error; or why the packet is
 /// to be dropped: bad-checksum, malformed-transport. The payload lies in the packet. A finished

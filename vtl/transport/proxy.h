@@ -96,6 +96,7 @@ class Proxy {
   /// Whether look_up() can have an answer other than a refusal.
   [[nodiscard]] virtual bool looks_up() const noexcept = 0;
   /// An address of the name (which family is the proxy's choice), or the name of the address.
+  /// kHostUnreachable: there is none; kNetworkUnreachable: none of a kind that the proxy has.
   [[nodiscard]] virtual std::unique_ptr<LookUp> look_up(const Host& host,
                                                         std::string_view isolation,
                                                         LookUpAnswer answer) = 0;

@@ -88,10 +88,10 @@ StreamError to_stream_error(SocksFailure failure) noexcept {
     case SocksFailure::kGeneral:  // what Tor says of a destination that refused or did not answer
       return StreamError::kRefused;
     case SocksFailure::kNetworkUnreachable:
+    case SocksFailure::kAddressNotSupported:  // no way to addresses of that kind
       return StreamError::kNetworkUnreachable;
     case SocksFailure::kHostUnreachable:
     case SocksFailure::kTtlExpired:
-    case SocksFailure::kAddressNotSupported:
     case SocksFailure::kOnionNotFound:
     case SocksFailure::kOnionInvalid:
     case SocksFailure::kOnionIntroFailed:

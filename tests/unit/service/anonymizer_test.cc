@@ -62,6 +62,21 @@ test::Octets query(const std::string& name, wire::DnsType type = wire::DnsType::
   return out;
 }
 
+/// One that no small buffer holds, for EDNS pads it (RFC 7830).
+test::Octets large_query() {
+  constexpr std::uint16_t kPadding = 12, kSize = 2996;
+  test::Octets out = query("large.example");
+  out[11] = 1;  // additional records
+  const std::uint8_t opt[] = {0, 0, 41, 0x04, 0xd0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0};
+  const std::size_t at = out.size() + 9;
+  out.insert(out.end(), std::begin(opt), std::end(opt));
+  store_be16(out, at, kSize + 4);
+  store_be16(out, at + 2, kPadding);
+  store_be16(out, at + 4, kSize);
+  out.resize(out.size() + kSize);
+  return out;
+}
+
 /// What the guest is told of `name` by the resolver at `at`; nothing: no address.
 std::optional<wire::IpAddress> look_up(AnonymizerWorld& world, const std::string& name,
                                        const std::string& at = "10.137.0.1:53") {
@@ -284,6 +299,64 @@ TEST(Anonymizer, Resolve_RealAddressesComeFromTheProxyOnly) {
   EXPECT_EQ(look_up(world, "real.example"), wire::IpAddress::parse("203.0.114.5"));
   EXPECT_EQ(world.proxy.asked.at(0).destination, "real.example:0");
   EXPECT_NE(world.proxy.asked.at(0).isolation, "");
+}
+
+// However a guest asks, its questions count together, and none holds more than its answer needs.
+TEST(Anonymizer, Resolve_LookUpsOverUdpAndTcpHaveOneBound) {
+  constexpr std::size_t kMost = GuestAnswers::kMaxLookUps;
+  AnonymizerOptions options;
+  options.dns = DnsMode::kResolve;
+  AnonymizerWorld world(options);
+  world.proxy.holds_look_ups = true;
+  const auto framed = [](int i) {
+    const auto message = query("tcp" + std::to_string(i) + ".example");
+    return std::string{'\0', static_cast<char>(message.size())} +
+           std::string(message.begin(), message.end());
+  };
+  const auto ask_over_tcp = [&](std::uint16_t port, int from, int count) {
+    world.connect(port, "9.9.9.9:53");
+    auto& end = world.end(port, "9.9.9.9:53");
+    ASSERT_TRUE(world.run_until([&] { return end.state() == State::kEstablished; }));
+    for (int i = from; i < from + count; ++i) write(end, framed(i), world.reactor.now());
+  };
+  ask_over_tcp(4000, 0, 16);
+  ASSERT_TRUE(world.run_until([&] { return world.metric("dns_look_ups_waiting") == 16; }));
+  const test::Octets large = large_query();
+  const std::size_t before = world.pool.bytes_in_use();
+  for (std::size_t i = 16; i < kMost; ++i) {
+    ASSERT_TRUE(world.inject(datagram(world, "10.137.0.1:53", large)));
+  }
+  EXPECT_EQ(world.metric("dns_look_ups_waiting"), kMost);
+  EXPECT_LE(world.pool.bytes_in_use() - before, kMost * 4096) << "the small buffers' size and more";
+  ASSERT_TRUE(world.inject(datagram(world, "10.137.0.1:53", large)));
+  EXPECT_EQ(world.drops(DropReason::kMemoryBound), 1U);
+  ask_over_tcp(4001, 16, 1);
+  auto& end = world.end(4001, "9.9.9.9:53");
+  ASSERT_TRUE(world.run_until([&] { return end.readable() > 2 + 12; }));
+  EXPECT_EQ(read(end, world.reactor.now())[2 + 3] & 15, 2) << "SERVFAIL";
+  EXPECT_EQ(world.metric("dns_look_ups_limited_total"), 2);
+  world.end(4000, "9.9.9.9:53").abort(world.reactor.now());
+  EXPECT_TRUE(world.run_until([&] { return world.metric("dns_look_ups_waiting") == kMost - 16; }));
+}
+
+TEST(Anonymizer, Resolve_ALargeQuestionIsAnsweredFromWhatWasKept) {
+  AnonymizerOptions options;
+  options.dns = DnsMode::kResolve;
+  AnonymizerWorld world(options);
+  world.proxy.on_look_up = [](const transport::Host&) {
+    return transport::Host(*wire::IpAddress::parse("203.0.114.5"));
+  };
+  EXPECT_TRUE(world.inject(datagram(world, "10.137.0.1:53", large_query())));
+  ASSERT_TRUE(world.run_until([&] { return !world.guest.strangers.empty(); }));
+  const Packet answer = std::move(world.guest.strangers.back());
+  world.guest.strangers.clear();
+  EXPECT_EQ(source_port(answer).value(), 53);
+  EXPECT_EQ(destination_port(answer).value(), 5353);
+  EXPECT_EQ(source_address(answer), *wire::IpAddress::parse("10.137.0.1"));
+  EXPECT_EQ(destination_mac(answer), world.guest.mac);
+  const auto message = wire::DnsMessageView::parse(payload(answer));
+  ASSERT_TRUE(message);
+  EXPECT_EQ(message->records().next()->address(), wire::IpAddress::parse("203.0.114.5"));
 }
 
 // What is not allowed.

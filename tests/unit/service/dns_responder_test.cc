@@ -312,6 +312,9 @@ TEST(DnsResponder, ResolveMode_AsksAndAnswersWithWhatIsFound) {
   EXPECT_EQ(responder.finished(asked, std::string("a.b")), "SERVFAIL");
   EXPECT_EQ(responder.finished(asked, std::unexpected(transport::StreamError::kHostUnreachable)),
             "NXDOMAIN");
+  EXPECT_EQ(responder.finished(asked, std::unexpected(transport::StreamError::kNetworkUnreachable)),
+            "NOERROR")
+      << "no such addresses; the name may have others";
   EXPECT_EQ(responder.finished(asked, std::unexpected(transport::StreamError::kTimedOut)),
             "SERVFAIL");
   const auto six = responder.ask(DnsQuery("www.example.org", DnsType::kAaaa).octets());

@@ -118,7 +118,7 @@ TEST(SocksHandshake, Refusals) {
       {reply(5), SocksFailure::kRefused, StreamError::kRefused},
       {reply(6), SocksFailure::kTtlExpired, StreamError::kHostUnreachable},
       {reply(7), SocksFailure::kCommandNotSupported, StreamError::kRefused},
-      {reply(8), SocksFailure::kAddressNotSupported, StreamError::kHostUnreachable},
+      {reply(8), SocksFailure::kAddressNotSupported, StreamError::kNetworkUnreachable},
       {reply(9), SocksFailure::kUnknownReason, StreamError::kRefused},
       {reply(0xf0), SocksFailure::kOnionNotFound, StreamError::kHostUnreachable},
       {reply(0xf7), SocksFailure::kOnionIntroTimedOut, StreamError::kTimedOut},

@@ -199,7 +199,7 @@ void Anonymizer::open(const wire::FlowKey& key, const endpoint::Segment& syn, Pa
   const bool look_up = key.destination.port == kDnsPort;
   if (!look_up) (void)names_->pin(key.destination.address, now);
   table_->insert(Relay::open(
-      *table_, path, std::move(endpoint), keep_syn(std::move(packet)),
+      *table_, path, std::move(endpoint), keep_for_answer(std::move(packet)),
       look_up ? "dns" : way_to(proxy_->kind(), host, key.destination.port),
       [&](transport::StreamHandler& handler) -> std::unique_ptr<transport::Stream> {
         if (look_up) {

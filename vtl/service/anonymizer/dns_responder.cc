@@ -295,8 +295,12 @@ Bytes DnsResponder::finish(const DnsAsked& asked,
                            MutableBytes out) {
   if (out.size() < DnsMessageView::kHeaderSize) return {};
   if (!found) {
-    const bool missing = found.error() == transport::StreamError::kHostUnreachable;
-    return write_nothing(asked, missing ? DnsCode::kNoSuchName : DnsCode::kServerFailure, out);
+    const auto code = [](transport::StreamError error) {
+      if (error == transport::StreamError::kHostUnreachable) return DnsCode::kNoSuchName;
+      if (error == transport::StreamError::kNetworkUnreachable) return DnsCode::kNoError;
+      return DnsCode::kServerFailure;
+    };
+    return write_nothing(asked, code(found.error()), out);
   }
   const bool address_wanted = wants_v4(asked) || wants_v6(asked);
   if (const auto* text = std::get_if<std::string>(&*found)) {

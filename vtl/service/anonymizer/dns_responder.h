@@ -93,7 +93,9 @@ class DnsResponder {
   [[nodiscard]] DnsOutcome answer(Bytes query, MutableBytes out, GuestId guest, Time now);
 
   /// The answer in `out` to what was looked up. "Host unreachable" is how Tor says that a name has
-  /// no address (or an address no name): NXDOMAIN; other failures are SERVFAIL. An address that the
+  /// no address (or an address no name): NXDOMAIN. That it has none of a kind which the proxy
+  /// takes says nothing of its other records, and NXDOMAIN would deny them all for as long as it is
+  /// kept (RFC 2308 section 5): empty. Other failures are SERVFAIL. An address that the
   /// egress list denies is REFUSED: names of strangers must not lead into the host's own networks.
   [[nodiscard]] Bytes finish(const DnsAsked& asked,
                              const Result<transport::Host, transport::StreamError>& found,

@@ -74,7 +74,12 @@ void DnsStream::ask(Bytes query) {
                             [this, number, alive = std::weak_ptr(alive_)](const auto& host) {
                               if (!alive.expired()) found(number, host);
                             });
-  look_ups_[number].look_up = std::move(under_way);
+  if (under_way != nullptr) {
+    look_ups_[number].look_up = std::move(under_way);
+    return;
+  }
+  look_ups_.erase(number);
+  append(responder_.finish(outcome.look_up->asked, std::unexpected(StreamError::kLimit), buffer));
 }
 
 void DnsStream::found(std::uint64_t number, const Result<transport::Host, StreamError>& host) {

@@ -36,7 +36,8 @@ struct DnsStreamOptions {
 class DnsStream final : public transport::Stream {
  public:
   static constexpr std::size_t kMaxQuery = 4096;
-  /// As Proxy::look_up(); not called where the responder answers by itself.
+  /// As Proxy::look_up(); not called where the responder answers by itself. Null: there is no room
+  /// for one more, and the answer is SERVFAIL.
   using LookUp = std::function<std::unique_ptr<transport::LookUp>(const transport::Host& host,
                                                                   transport::LookUpAnswer answer)>;
 

@@ -36,6 +36,19 @@ wire::Ipv6Address first_v6_of(const wire::IpNetwork& network) {
 
 }  // namespace
 
+class GuestAnswers::CountedLookUp final : public transport::LookUp {
+ public:
+  CountedLookUp(std::size_t& count, std::unique_ptr<transport::LookUp> look_up)
+      : count_(count), look_up_(std::move(look_up)) {
+    ++count_;
+  }
+  ~CountedLookUp() override { --count_; }
+
+ private:
+  std::size_t& count_;
+  std::unique_ptr<transport::LookUp> look_up_;
+};
+
 GuestAnswers::GuestAnswers(engine::ServiceContext& context, const Parts& parts)
     : context_(context),
       parts_(parts),
@@ -131,22 +144,28 @@ void GuestAnswers::answer_dns(Packet packet) {
 }
 
 void GuestAnswers::look_up(Packet packet, DnsOutcome::LookUp look_up) {
-  if (waiting_.size() >= kMaxLookUps) {
-    ++counters_.look_ups_limited;
+  const std::uint64_t number = next_question_++;
+  auto under_way = ask(source_address(packet), packet.layout().vlan, look_up.host,
+                       [this, number](const auto& host) { found(number, host); });
+  if (under_way == nullptr) {
     context_.drop(std::move(packet), DropReason::kMemoryBound);
     return;
   }
-  const std::string isolation =
-      parts_.identities.of(source_address(packet), packet.layout().vlan, look_up.host);
-  const std::uint64_t number = next_question_++;
-  Waiting& waiting = waiting_[number];
-  waiting.question = std::move(packet);
-  waiting.asked = std::move(look_up.asked);
-  waiting.look_up = parts_.proxy.look_up(
-      look_up.host, isolation,
-      [this, number](const Result<transport::Host, transport::StreamError>& host) {
-        found(number, host);
-      });
+  waiting_.emplace(number, Waiting{keep_for_answer(std::move(packet)), std::move(look_up.asked),
+                                   std::move(under_way)});
+}
+
+std::unique_ptr<transport::LookUp> GuestAnswers::ask(const wire::IpAddress& guest,
+                                                     std::uint16_t vlan,
+                                                     const transport::Host& host,
+                                                     transport::LookUpAnswer answer) {
+  if (look_ups_ >= kMaxLookUps) {
+    ++counters_.look_ups_limited;
+    return nullptr;
+  }
+  return std::make_unique<CountedLookUp>(
+      look_ups_,
+      parts_.proxy.look_up(host, parts_.identities.of(guest, vlan, host), std::move(answer)));
 }
 
 void GuestAnswers::found(std::uint64_t number,
@@ -154,7 +173,8 @@ void GuestAnswers::found(std::uint64_t number,
   const auto it = waiting_.find(number);
   if (it == waiting_.end()) return;
   std::array<std::uint8_t, DnsResponder::kMaxAnswer> room;
-  emit(reply_to(it->second.question, dns_.finish(it->second.asked, host, room)));
+  const Packet& question = it->second.question;  // empty: there was no buffer to keep it in
+  if (question) emit(reply_to(question, dns_.finish(it->second.asked, host, room)));
   waiting_.erase(it);
 }
 
@@ -165,8 +185,7 @@ std::unique_ptr<transport::Stream> GuestAnswers::open_stream(const FramePath& to
   return std::make_unique<DnsStream>(
       context_.reactor(), dns_, handler, guest_of(to_guest.destination_mac, guest, vlan),
       [this, guest, vlan](const transport::Host& host, transport::LookUpAnswer answer) {
-        return parts_.proxy.look_up(host, parts_.identities.of(guest, vlan, host),
-                                    std::move(answer));
+        return ask(guest, vlan, host, std::move(answer));
       });
 }
 
@@ -207,8 +226,9 @@ void GuestAnswers::list_metrics(std::vector<engine::ServiceMetric>& out) const {
         dns.not_implemented.value());
   count("dns_ignored_total", "Not answered", dns.ignored.value());
   count("dns_look_ups_total", "Looked up at the proxy", dns.look_ups.value());
-  gauge("dns_look_ups_waiting", "Look-ups under way", waiting_.size());
-  count("dns_look_ups_limited_total", "Questions dropped because too many look-ups were under way",
+  gauge("dns_look_ups_waiting", "Look-ups under way", look_ups_);
+  count("dns_look_ups_limited_total",
+        "Questions not looked up because too many look-ups were under way",
         counters_.look_ups_limited);
   count("echoes_total", "ICMP echo requests answered", counters_.echoes);
   const NeighbourCounters& neighbours = neighbours_->counters();

@@ -5,9 +5,10 @@
 // itself and needs no answer; else it is left to the caller, who drops it. Answers come from one
 // made-up MAC address, the same for a link's name after every start.
 //
-// Look-ups that the proxy has to make (dns: resolve) wait here, at most kMaxLookUps of them; beyond
-// that a question is dropped as memory-bound, and the guest asks again.
-// Thread rule: the worker of the link.
+// Look-ups that the proxy has to make (dns: resolve) wait here, at most kMaxLookUps of them,
+// whether they were asked for over UDP or TCP; beyond that a question is dropped as memory-bound,
+// and the guest asks again, or over TCP, where nobody would, it is answered with SERVFAIL. Of a
+// question's frame no more is kept than its answer needs. Thread rule: the worker of the link.
 #pragma once
 
 #include <absl/container/flat_hash_map.h>
@@ -56,7 +57,8 @@ class GuestAnswers {
   void list_metrics(std::vector<engine::ServiceMetric>& out) const;
 
  private:
-  /// A question that the proxy is asked: the frame that it came in, to be answered.
+  class CountedLookUp;
+  /// A question over UDP that the proxy is asked: the frame that it came in, to be answered.
   struct Waiting {
     Packet question;
     DnsAsked asked;
@@ -73,6 +75,11 @@ class GuestAnswers {
                                  std::uint16_t vlan) const;
   void answer_dns(Packet packet);
   void look_up(Packet packet, DnsOutcome::LookUp look_up);
+  /// Asks the proxy; null at kMaxLookUps.
+  [[nodiscard]] std::unique_ptr<transport::LookUp> ask(const wire::IpAddress& guest,
+                                                       std::uint16_t vlan,
+                                                       const transport::Host& host,
+                                                       transport::LookUpAnswer answer);
   void found(std::uint64_t number, const Result<transport::Host, transport::StreamError>& host);
   void emit(Packet packet);
   void advertise();
@@ -86,6 +93,7 @@ class GuestAnswers {
   std::optional<DhcpServer> dhcp_;
   std::optional<NeighbourResponder> neighbours_;
   Timer advertise_;
+  std::size_t look_ups_ = 0;  // under way, those of streams as well
   absl::flat_hash_map<std::uint64_t, Waiting> waiting_;
   std::uint64_t next_question_ = 0;
   Counters counters_;

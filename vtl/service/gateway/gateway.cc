@@ -183,7 +183,7 @@ void Gateway::take_syn(const wire::FlowKey& key, Packet packet) {
       table_->ends().accept_syn(Direction::kInbound, path.key, *segment, context_->reactor().now());
   ++counters_.opened;
   table_->make_half_open_room();
-  table_->insert(Relay::open(*table_, path, std::move(endpoint), keep_syn(std::move(packet)),
+  table_->insert(Relay::open(*table_, path, std::move(endpoint), keep_for_answer(std::move(packet)),
                              fmt::format("{} to {}", transport_->kind(), options_.peer),
                              [&](transport::StreamHandler& handler) {
                                return transport_->open(Bytes{bytes.data(), preface.size()},

@@ -127,7 +127,7 @@ void Split::take_syn(Direction direction, const wire::FlowKey& key, Packet packe
   endpoint::Endpoint client =
       table_->ends().accept_syn(engine::opposite(direction), key.reversed(), *segment, now);
   endpoint::Endpoint server = table_->ends().connect(direction, key, segment->header.options, now);
-  opening.syn_frame = keep_syn(std::move(packet));
+  opening.syn_frame = keep_for_answer(std::move(packet));
   ++counters_.opened;
   table_->make_half_open_room();
   table_->insert(std::make_unique<SplitConnection>(*table_, std::move(opening), std::move(client),
