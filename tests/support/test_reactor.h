@@ -17,9 +17,13 @@
 #include <utility>
 #include <vector>
 
+#include "tests/support/sanitizer.h"
 #include "vtl/base/reactor.h"
 
 namespace vtl::test {
+
+/// What has not come about by then never will: far beyond what any state needs on a busy machine.
+constexpr Duration kHangs = kThreadSanitizer ? 180s : 60s;
 
 class TestReactor final : public Reactor {
  public:
@@ -61,7 +65,7 @@ class TestReactor final : public Reactor {
 
   /// Runs until `state` holds; false when it did not within `bound`.
   template <class State>
-  [[nodiscard]] bool run_until(State state, Duration bound = 20s) {
+  [[nodiscard]] bool run_until(State state, Duration bound = kHangs) {
     const Time end = clock_.now() + bound;
     while (!state()) {
       if (clock_.now() > end) return false;

@@ -16,7 +16,7 @@ namespace vtl::transport {
 namespace {
 
 constexpr auto kLook = 10ms;
-constexpr int kLooks = 50;
+constexpr int kLooks = 30;
 
 template <class T>
 bool set_option(UDTSOCKET u, UDT::SOCKOPT name, T value) {

@@ -44,7 +44,8 @@ class UdtPort {
 /// The port of options.local, or one to open from; lives as long as the process.
 [[nodiscard]] Outcome<UdtPort*> udt_port(const Options& options);
 
-/// Closes a socket in any state; an attempt to connect ends half a second later (udt_ending.h).
+/// Closes a socket in any state; an attempt to connect ends a third of a second later
+/// (udt_ending.h).
 void close_udt(int socket);
 
 /// libudt's text for the last error of this thread, without its newline.
