@@ -51,12 +51,17 @@ std::vector<std::uint8_t> octets(const DhcpFields& fields, std::vector<std::uint
 
 class Server {
  public:
-  explicit Server(const DhcpServerOptions& o = options()) : server_(o) {}
+  explicit Server(const DhcpServerOptions& o = options())
+      : server_(o, [this](Ipv4Address address, std::uint16_t, Time) -> std::optional<MacAddress> {
+          const auto user = users.find(address);
+          return user == users.end() ? std::nullopt : std::optional(user->second);
+        }) {}
   std::optional<DhcpReply> tell(const DhcpFields& fields, Ipv4Address source = {}) {
     return server_.answer(octets(fields), source, now);
   }
   std::optional<DhcpReply> tell(Bytes message) { return server_.answer(message, {}, now); }
   DhcpServer* operator->() { return &server_; }
+  std::map<Ipv4Address, MacAddress> users;  ///< who uses an address, as the link has heard
 
   Ipv4Address discover(std::uint32_t client) {
     const auto offer = tell(from(DhcpType::kDiscover, client));
@@ -105,6 +110,54 @@ class Server {
 
 DhcpType type_of(const std::optional<DhcpReply>& reply) {
   return reply ? reply->message.type : DhcpType{};
+}
+
+TEST(DhcpServer, AddressesOfStaticGuests_GivenToNobodyElse) {
+  Server server;
+  const Ipv4Address first(10, 137, 0, 2), second(10, 137, 0, 3), third(10, 137, 0, 4);
+  server.users = {{first, mac(100)}, {second, mac(101)}};
+  EXPECT_EQ(server.discover(1), third);
+  EXPECT_EQ(server->counters().in_use.value(), 2U);
+  DhcpFields wish = from(DhcpType::kDiscover, 2);
+  wish.requested = second;
+  EXPECT_NE(server.tell(wish)->message.yours, second);
+  EXPECT_EQ(server.reboot(3, second)->message.type, DhcpType::kNak);
+  EXPECT_EQ(server.reboot(101, second)->message.type, DhcpType::kAck) << "it uses it itself";
+}
+
+TEST(DhcpServer, WhoHadAnAddressFromHere_IsNoStranger) {
+  Server server(options("10.137.0.0/30"));
+  const Ipv4Address only(10, 137, 0, 2);
+  ASSERT_EQ(server.discover(1), only);
+  ASSERT_TRUE(server.select(1, only));
+  server.users[only] = mac(1);
+  EXPECT_EQ(server.renew(1, only)->message.type, DhcpType::kAck);
+  DhcpFields release = from(DhcpType::kRelease, 1);
+  release.client = only;
+  release.server = kGateway;
+  EXPECT_FALSE(server.tell(release, only));
+  EXPECT_EQ(server.discover(2), only) << "it was last heard of before it was given back";
+}
+
+TEST(DhcpServer, WhatWasOfferedAndIsTakenMeanwhile_IsNotOfferedAgain) {
+  Server server;
+  const Ipv4Address offered = server.discover(1);
+  server.users[offered] = mac(100);
+  const Ipv4Address other = server.discover(1);
+  EXPECT_NE(other, offered);
+  EXPECT_EQ(server.select(1, other)->message.type, DhcpType::kAck);
+}
+
+TEST(DhcpServer, EveryAddressUsedByStrangers_NoOfferUntilOneIsFree) {
+  Server server(options("10.137.0.0/25"));
+  for (std::uint32_t i = 2; i < 127; ++i)
+    server.users[Ipv4Address(10, 137, 0, static_cast<std::uint8_t>(i))] = mac(1000 + i);
+  for (int round = 0; round < 4; ++round) EXPECT_EQ(server.discover(1), Ipv4Address{});
+  EXPECT_EQ(server->counters().exhausted.value(), 4U);
+  server.users.erase(Ipv4Address(10, 137, 0, 77));
+  Ipv4Address got;
+  for (int round = 0; round < 3 && got.is_unspecified(); ++round) got = server.discover(1);
+  EXPECT_EQ(got, Ipv4Address(10, 137, 0, 77));
 }
 
 TEST(DhcpServer, DiscoverOfferRequestAck) {

@@ -59,8 +59,10 @@ DhcpServerOptions sane(DhcpServerOptions options) {
 
 }  // namespace
 
-DhcpServer::DhcpServer(const DhcpServerOptions& options)
-    : options_(sane(options)), next_(options.network.address().v4().value() + 1) {
+DhcpServer::DhcpServer(const DhcpServerOptions& options, UserOf user_of)
+    : options_(sane(options)),
+      user_of_(std::move(user_of)),
+      next_(options.network.address().v4().value() + 1) {
   assert(options_.network.address().is_v4() && options_.network.length() <= 30);
 }
 
@@ -78,7 +80,8 @@ Packet DhcpServer::answer(const Packet& request, Time now) {
     counters_.ignored.add();
     return {};
   }
-  const auto reply = answer(payload(request), source_address(request).v4(), now);
+  const auto reply =
+      answer(payload(request), source_address(request).v4(), now, request.layout().vlan);
   if (!reply) return {};
   constexpr std::size_t kUdp = wire::Ipv4View::kMinSize;
   constexpr std::size_t kMessage = kUdp + wire::UdpFields::kSize;
@@ -101,13 +104,14 @@ Packet DhcpServer::answer(const Packet& request, Time now) {
   return out;
 }
 
-std::optional<DhcpReply> DhcpServer::answer(Bytes message, Ipv4Address source, Time now) {
+std::optional<DhcpReply> DhcpServer::answer(Bytes message, Ipv4Address source, Time now,
+                                            std::uint16_t vlan) {
   const auto view = wire::DhcpView::parse(message);
   if (!view) {
     counters_.ignored.add();
     return std::nullopt;
   }
-  Request asked{view->fields(), {}, source};
+  Request asked{view->fields(), {}, source, vlan};
   const wire::DhcpFields& fields = asked.fields;
   if (fields.reply || !fields.relay.is_unspecified() || fields.hardware.is_multicast() ||
       fields.hardware.is_zero()) {
@@ -146,9 +150,13 @@ std::optional<DhcpReply> DhcpServer::answer(Bytes message, Ipv4Address source, T
 
 std::optional<DhcpReply> DhcpServer::discover(const Request& request, Time now) {
   Lease* lease = lease_of(request.client);
+  if (lease != nullptr && lease->state != State::kLeased && is_used(request, lease->address, now)) {
+    set_aside(*lease, now);
+    lease = nullptr;
+  }
   if (lease == nullptr) {
-    lease = free_lease_at(request.fields.requested.value_or(Ipv4Address{}));
-    if (lease == nullptr) lease = any_lease();
+    lease = free_lease_at(request, request.fields.requested.value_or(Ipv4Address{}), now);
+    if (lease == nullptr) lease = any_lease(request, now);
     if (lease == nullptr) {
       counters_.exhausted.add();
       return std::nullopt;
@@ -179,11 +187,12 @@ std::optional<DhcpReply> DhcpServer::request(const Request& request, Time now) {
   // A client that is not selecting may be one that we knew before we were started anew.
   const bool has_other = lease != nullptr && lease->address != wanted;
   if (!fields.server && (lease == nullptr || (has_other && lease->state == State::kFree))) {
-    lease = free_lease_at(wanted);
+    lease = free_lease_at(request, wanted, now);
     if (lease != nullptr) assign(*lease, request.client);
   }
   if (lease == nullptr || lease->address != wanted) return refuse(request);
   set_state(*lease, State::kLeased, now);
+  lease->hardware = fields.hardware;
   counters_.acks.add();
   return grant(request, *lease, DhcpType::kAck);
 }
@@ -293,14 +302,41 @@ DhcpServer::Lease* DhcpServer::new_lease(Ipv4Address address) {
   return &lease;
 }
 
-DhcpServer::Lease* DhcpServer::free_lease_at(Ipv4Address address) {
-  if (!is_ours(address)) return nullptr;
+bool DhcpServer::is_used(const Request& request, Ipv4Address address, Time now) const {
+  const auto user = user_of_ ? user_of_(address, request.vlan, now) : std::nullopt;
+  if (!user || *user == request.fields.hardware) return false;
   const auto found = by_address_.find(address);
-  if (found == by_address_.end()) return new_lease(address);
-  return found->second->state == State::kFree ? found->second : nullptr;
+  return found == by_address_.end() || found->second->hardware != *user;
 }
 
-DhcpServer::Lease* DhcpServer::any_lease() {
+void DhcpServer::set_aside(Lease& lease, Time now) {
+  assign(lease, {});
+  set_state(lease, State::kDeclined, now);
+  counters_.in_use.add();
+}
+
+DhcpServer::Lease* DhcpServer::free_lease_at(const Request& request, Ipv4Address address,
+                                             Time now) {
+  if (!is_ours(address) || is_used(request, address, now)) return nullptr;
+  const auto found = by_address_.find(address);
+  if (found == by_address_.end()) return new_lease(address);
+  Lease* const lease = found->second;
+  // What was set aside because it is used is there for the one who uses it.
+  const bool kept = lease->state == State::kDeclined && user_of_ &&
+                    user_of_(address, request.vlan, now) == request.fields.hardware;
+  return lease->state == State::kFree || kept ? lease : nullptr;
+}
+
+DhcpServer::Lease* DhcpServer::any_lease(const Request& request, Time now) {
+  for (unsigned tries = 0; tries < kMaxTries; ++tries) {
+    Lease* const lease = next_lease();
+    if (lease == nullptr || !is_used(request, lease->address, now)) return lease;
+    set_aside(*lease, now);
+  }
+  return nullptr;
+}
+
+DhcpServer::Lease* DhcpServer::next_lease() {
   Lease* lease = nullptr;
   if (const auto address = untouched_address()) lease = new_lease(*address);
   if (lease == nullptr) lease = lists_[static_cast<std::size_t>(State::kFree)].oldest();

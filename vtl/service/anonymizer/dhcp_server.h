@@ -8,14 +8,18 @@
 // address that it renews, if that is free; all others who ask for what they may not have are told
 // so (NAK), for there is no other server that might know better.
 //
+// An address that somebody uses who never had it from here is not given to others: it is set aside
+// as a declined one. Who that is the caller knows, of what guests say on the link (UserOf).
+//
 // Not for us, and ignored: messages of relays (giaddr), of another server's clients, replies, and
 // releases that do not come from the address that is released. Clients are told everything that the
 // server knows, whatever their parameter list says.
 //
 // Bounds: `max_leases` addresses, at most the network's, each with an identifier of at most 255
 // octets. When all are leased there is no answer, and it is counted. Every message costs O(1),
-// spread over all. Thread rule: one thread. Invariant: a lease stands in exactly one list, which
-// its state names, and nobody else has its address.
+// spread over all, and looks at kMaxTries addresses that others might use; beyond that it has no
+// answer, and the next one finds others. Thread rule: one thread. Invariant: a lease stands in
+// exactly one list, which its state names, and nobody else has its address.
 #pragma once
 
 #include <absl/container/flat_hash_map.h>
@@ -23,6 +27,7 @@
 #include <array>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -57,6 +62,7 @@ struct DhcpCounters {
   Counter offers, acks, naks, declines, releases;
   Counter ignored;    ///< messages that are malformed or not for us
   Counter exhausted;  ///< clients for whom no address was left
+  Counter in_use;     ///< addresses set aside, for a guest uses them
   Counter leased;     ///< gauge
 };
 
@@ -65,7 +71,12 @@ class DhcpServer {
   static constexpr Duration kOffer = 10s;
   static constexpr Duration kDeclined = 10min;
 
-  explicit DhcpServer(const DhcpServerOptions& options);
+  static constexpr unsigned kMaxTries = 64;
+  /// The guest that uses an address in a VLAN.
+  using UserOf = std::function<std::optional<wire::MacAddress>(wire::Ipv4Address address,
+                                                               std::uint16_t vlan, Time now)>;
+
+  explicit DhcpServer(const DhcpServerOptions& options, UserOf user_of = {});
 
   /// A UDP datagram to the server's port, at an address that is the server's or everybody's.
   [[nodiscard]] bool is_for(const Packet& packet) const noexcept;
@@ -73,7 +84,8 @@ class DhcpServer {
   /// is_for(request).
   [[nodiscard]] Packet answer(const Packet& request, Time now);
   /// The same without the frame. `source`: the IP address that `message` came from.
-  [[nodiscard]] std::optional<DhcpReply> answer(Bytes message, wire::Ipv4Address source, Time now);
+  [[nodiscard]] std::optional<DhcpReply> answer(Bytes message, wire::Ipv4Address source, Time now,
+                                                std::uint16_t vlan = 0);
 
   [[nodiscard]] const DhcpServerOptions& options() const noexcept { return options_; }
   [[nodiscard]] const DhcpCounters& counters() const noexcept { return counters_; }
@@ -82,7 +94,8 @@ class DhcpServer {
   enum class State : std::uint8_t { kFree, kOffered, kLeased, kDeclined };
   static constexpr std::size_t kStates = 4;
   struct Lease {
-    std::string client;  // empty: nobody's
+    std::string client;         // empty: nobody's
+    wire::MacAddress hardware;  // that had it last
     wire::Ipv4Address address;
     State state = State::kFree;
     Time since{};
@@ -92,6 +105,7 @@ class DhcpServer {
     wire::DhcpFields fields;
     std::string client;
     wire::Ipv4Address source;
+    std::uint16_t vlan = 0;
   };
 
   [[nodiscard]] std::optional<DhcpReply> discover(const Request& request, Time now);
@@ -103,10 +117,14 @@ class DhcpServer {
   [[nodiscard]] bool is_ours(wire::Ipv4Address address) const noexcept;
   [[nodiscard]] Duration holds(State state) const noexcept;
   [[nodiscard]] Lease* lease_of(const std::string& client) const;
+  // By another than who asks, or who had it last and may not know yet that it is not his any more.
+  [[nodiscard]] bool is_used(const Request& request, wire::Ipv4Address address, Time now) const;
   // Null: somebody has it, it is none of ours, or the bound.
-  [[nodiscard]] Lease* free_lease_at(wire::Ipv4Address address);
+  [[nodiscard]] Lease* free_lease_at(const Request& request, wire::Ipv4Address address, Time now);
   // One that nobody has; the best of them. Null: there is none.
-  [[nodiscard]] Lease* any_lease();
+  [[nodiscard]] Lease* any_lease(const Request& request, Time now);
+  [[nodiscard]] Lease* next_lease();
+  void set_aside(Lease& lease, Time now);
   [[nodiscard]] Lease* new_lease(wire::Ipv4Address address);
   [[nodiscard]] std::optional<wire::Ipv4Address> untouched_address();
   void set_state(Lease& lease, State state, Time now);
@@ -118,6 +136,7 @@ class DhcpServer {
   [[nodiscard]] DhcpReply refuse(const Request& request);
 
   DhcpServerOptions options_;
+  UserOf user_of_;
   std::uint32_t next_;  // the lowest address that may never have been given
   std::deque<Lease> leases_;
   absl::flat_hash_map<std::string, Lease*> by_client_;

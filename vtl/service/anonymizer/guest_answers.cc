@@ -62,7 +62,10 @@ GuestAnswers::GuestAnswers(engine::ServiceContext& context, const Parts& parts)
     dhcp_.emplace(DhcpServerOptions{.network = options.guest_network,
                                     .gateway = first_of(options.guest_network),
                                     .mac = mac_,
-                                    .mtu = mtu});
+                                    .mtu = mtu},
+                  [this](wire::Ipv4Address address, std::uint16_t vlan, Time at) {
+                    return neighbours_->user_of(address, vlan, at);
+                  });
   }
   NeighbourOptions neighbours{.mac = mac_,
                               .gateway = first_of(options.guest_network),
@@ -248,6 +251,7 @@ void GuestAnswers::list_metrics(std::vector<engine::ServiceMetric>& out) const {
   count("dhcp_declines_total", "Addresses that a guest found in use", dhcp.declines.value());
   count("dhcp_ignored_total", "DHCP messages that were malformed or not for us",
         dhcp.ignored.value());
+  count("dhcp_in_use_total", "Addresses not given, for a guest uses them", dhcp.in_use.value());
   count("dhcp_exhausted_total", "DHCP clients for whom no address was left",
         dhcp.exhausted.value());
 }

@@ -98,8 +98,16 @@ bool NeighbourResponder::is_ours(const IpAddress& address) const noexcept {
                              [&](const wire::IpNetwork& n) { return n.contains(address); });
 }
 
-void NeighbourResponder::learn(const IpAddress& address, std::uint16_t vlan, Time now) {
-  if (is_host_address(address) && !is_ours(address)) in_use_.put({vlan, address}, now);
+void NeighbourResponder::learn(const IpAddress& address, std::uint16_t vlan, const MacAddress& mac,
+                               Time now) {
+  if (is_host_address(address) && !is_ours(address)) in_use_.put({vlan, address}, {mac, now});
+}
+
+std::optional<MacAddress> NeighbourResponder::user_of(const IpAddress& address, std::uint16_t vlan,
+                                                      Time now) {
+  const User* const user = in_use_.use({vlan, address});
+  if (user == nullptr || now - user->heard >= kInUse) return std::nullopt;
+  return user->mac;
 }
 
 bool NeighbourResponder::may_answer(const IpAddress& target, std::uint16_t vlan, Wanted wanted,
@@ -108,9 +116,8 @@ bool NeighbourResponder::may_answer(const IpAddress& target, std::uint16_t vlan,
     if (wanted == Wanted::kForItself) counters_.defended.add();
     return true;
   }
-  const Time* const heard = in_use_.use({vlan, target});
   const bool link_local = target.is_v6() && target.v6().is_link_local();
-  if (wanted == Wanted::kForItself || link_local || (heard != nullptr && now - *heard < kInUse)) {
+  if (wanted == Wanted::kForItself || link_local || user_of(target, vlan, now)) {
     counters_.left_to_guest.add();
     return false;
   }
@@ -138,7 +145,7 @@ Packet NeighbourResponder::answer_arp(const Packet& question, Time now) {
   }
   const wire::ArpFields arp = view->fields();
   const std::uint16_t vlan = question.layout().vlan;
-  learn(arp.sender_ip, vlan, now);
+  learn(arp.sender_ip, vlan, arp.sender_mac, now);
   if (arp.operation != wire::ArpOperation::kRequest || !is_host_address(arp.target_ip)) {
     counters_.ignored.add();
     return {};
@@ -167,7 +174,7 @@ Packet NeighbourResponder::answer_ndp(const Packet& question, Time now) {
   }
   switch (static_cast<wire::Icmpv6Type>(message.icmp[0])) {
     case wire::Icmpv6Type::kRouterSolicitation:
-      learn(message.source, message.vlan, now);
+      learn(message.source, message.vlan, message.mac, now);
       return answer_router_solicitation(question, message);
     case wire::Icmpv6Type::kNeighbourSolicitation:
     case wire::Icmpv6Type::kNeighbourAdvertisement:
@@ -187,7 +194,7 @@ Packet NeighbourResponder::answer_solicitation(const Packet& question, const Mes
   }
   const Ipv6Address target = view->target();
   if (view->is_advertisement()) {
-    learn(target, message.vlan, now);
+    learn(target, message.vlan, message.mac, now);
     return {};
   }
   const bool for_itself = message.source.is_unspecified();
@@ -196,7 +203,7 @@ Packet NeighbourResponder::answer_solicitation(const Packet& question, const Mes
     counters_.ignored.add();
     return {};
   }
-  learn(message.source, message.vlan, now);
+  learn(message.source, message.vlan, message.mac, now);
   const Wanted wanted = for_itself ? Wanted::kForItself : Wanted::kResolved;
   if (!may_answer(target, message.vlan, wanted, now)) return {};
   wire::NeighbourFields fields;

@@ -89,11 +89,18 @@ class NeighbourResponder {
   void dispatch(PacketPool& pool, Time now, FunctionRef<void(Packet)> emit);
 
   [[nodiscard]] bool is_ours(const wire::IpAddress& address) const noexcept;
+  /// The guest that is known to use the address, as said at the head of this file.
+  [[nodiscard]] std::optional<wire::MacAddress> user_of(const wire::IpAddress& address,
+                                                        std::uint16_t vlan, Time now);
   [[nodiscard]] const NeighbourOptions& options() const noexcept { return options_; }
   [[nodiscard]] const NeighbourCounters& counters() const noexcept { return counters_; }
 
  private:
   using Place = std::pair<std::uint16_t, wire::IpAddress>;  // VLAN, address
+  struct User {
+    wire::MacAddress mac;
+    Time heard{};
+  };
   /// What the header of a neighbour discovery message says, checked by RFC 4861's rules.
   struct Message {
     Bytes icmp;
@@ -110,14 +117,15 @@ class NeighbourResponder {
   [[nodiscard]] Packet answer_router_solicitation(const Packet& question, const Message& message);
   [[nodiscard]] bool may_answer(const wire::IpAddress& target, std::uint16_t vlan, Wanted wanted,
                                 Time now);
-  void learn(const wire::IpAddress& address, std::uint16_t vlan, Time now);
+  void learn(const wire::IpAddress& address, std::uint16_t vlan, const wire::MacAddress& mac,
+             Time now);
   void learn_vlan(const Packet& packet);
   [[nodiscard]] wire::RouterAdvertisementFields advertisement() const;
   void count(const Packet& answer, Counter& counter) noexcept;
 
   NeighbourOptions options_;
   Rng& rng_;
-  AgingMap<Place, Time> in_use_{kMaxInUse};  // when it was heard of
+  AgingMap<Place, User> in_use_{kMaxInUse};
   std::vector<wire::EthernetFields> vlans_;  // untagged is the first
   Time next_advertisement_ = kNever;
   unsigned initial_left_ = kInitialAdvertisements;
