@@ -9,6 +9,7 @@
 
 #include "bench/crowd.h"
 #include "bench/dns_load.h"
+#include "bench/socks_relay.h"
 #include "bench/traffic.h"
 #include "bench/vtl_host.h"
 #include "lab/lab.h"
@@ -29,12 +30,12 @@ struct Scene {
   lab::Host* client = nullptr;
   lab::Host* middle = nullptr;  ///< none in `direct`
   lab::Host* server = nullptr;
-  std::optional<lab::Process> proxy;  ///< the SOCKS server
-  std::optional<lab::Process> vtl;
+  std::optional<lab::Process> proxy;    ///< the SOCKS server
+  std::optional<lab::Process> carrier;  ///< what brings the connections to it: VTL, redsocks
 
   [[nodiscard]] Programs subject() {
     Programs list;
-    for (auto* program : {&proxy, &vtl})
+    for (auto* program : {&proxy, &carrier})
       if (program->has_value()) list.push_back(&**program);
     return list;
   }
@@ -43,6 +44,8 @@ struct Scene {
 struct Case {
   const char* name;
   Outcome<void> (*join)(Scene& scene);
+  const char* program = nullptr;  ///< which it needs and may not be there
+  bool is_vtl = false;
 };
 
 Outcome<lab::Process> start_socks_server(const lab::Host& host) {
@@ -86,7 +89,7 @@ Outcome<void> add_middle(Scene& scene, const std::string& name) {
 Outcome<void> start_anonymizer(Scene& scene, const std::string& type) {
   auto vtl = lab::start_vtl(*scene.middle, anonymizer_config(type, kTap), {.name = "anonymizer"});
   if (!vtl) return std::unexpected(vtl.error());
-  scene.vtl = std::move(*vtl);
+  scene.carrier = std::move(*vtl);
   return {};
 }
 
@@ -118,10 +121,43 @@ Outcome<void> join_tap(Scene& scene) {
   return scene.client->wait_for_carrier(kTap);
 }
 
-constexpr std::array<Case, 3> kCases{{
+// The redirector as its users run it: the kernel's own TCP toward the client, which believes to be
+// connected before the proxy was asked. With its stock buffers.
+Outcome<void> join_redsocks(Scene& scene) {
+  constexpr int kRedirectTo = 12345;
+  if (auto done = add_middle(scene, "redsocks-middle"); !done) return done;
+  if (auto done = scene.lab.connect({*scene.client, "eth0"}, {*scene.middle, kTap}); !done)
+    return done;
+  const auto file = scene.middle->folder() / "redsocks.conf";
+  if (auto written = write_file(
+          file, fmt::format("base {{ log_info = off; daemon = off; redirector = iptables; }}\n"
+                            "redsocks {{ local_ip = 0.0.0.0; local_port = {}; ip = 127.0.0.1; "
+                            "port = {}; type = socks5; }}\n",
+                            kRedirectTo, SocksRelayOptions{}.port));
+      !written)
+    return written;
+  auto relay = scene.middle->start({.argv = {"redsocks", "-c", file.string()}});
+  if (!relay) return std::unexpected(relay.error());
+  if (auto up = relay->wait_for_port(lab::Protocol::kTcp, kRedirectTo, 10s); !up) return up;
+  scene.carrier = std::move(*relay);
+  if (auto done = give_address(*scene.middle, kTap, fmt::format("{}/24", kGateway)); !done)
+    return done;
+  const auto rules = scene.middle->run(
+      {.argv = {"nft", "-f", "-"},
+       .input = fmt::format("table ip socks {{ chain guest {{ type nat hook prerouting priority "
+                            "dstnat; policy accept; iifname {} meta l4proto tcp redirect to "
+                            ":{}; }}; }}\n",
+                            kTap, kRedirectTo)},
+      10s);
+  if (!rules) return std::unexpected(rules.error());
+  return settle_client(scene, "eth0");
+}
+
+constexpr std::array<Case, 4> kCases{{
     {"direct", join_directly},
-    {"vtl-veth", join_veth},
-    {"vtl-tap", join_tap},
+    {"redsocks", join_redsocks, "redsocks"},
+    {"vtl-veth", join_veth, nullptr, true},
+    {"vtl-tap", join_tap, nullptr, true},
 }};
 
 struct TcpMetric {
@@ -149,6 +185,12 @@ Outcome<void> build(Scene& scene, const Case& which) {
   return {};
 }
 
+bool takes_part(const BenchOptions& options, const Case& which) {
+  const bool wanted =
+      options.cases.empty() || std::ranges::find(options.cases, which.name) != options.cases.end();
+  return wanted && (which.program == nullptr || lab::has_program(which.program));
+}
+
 class AnonymizerBench {
  public:
   AnonymizerBench(const BenchOptions& options, Bench& bench, Results& results)
@@ -156,13 +198,11 @@ class AnonymizerBench {
 
   Outcome<void> build_all() {
     for (const Case& which : kCases) {
-      if (!options_.cases.empty() &&
-          std::ranges::find(options_.cases, which.name) == options_.cases.end())
-        continue;
+      if (!takes_part(options_, which)) continue;
       auto scene = std::make_unique<Scene>();
       if (auto built = build(*scene, which); !built)
         return fail(fmt::format("{}: {}", which.name, built.error().message));
-      worlds_.push_back({which.name, std::move(scene)});
+      worlds_.push_back({which.name, which.is_vtl, std::move(scene)});
     }
     return {};
   }
@@ -184,6 +224,7 @@ class AnonymizerBench {
  private:
   struct World {
     const char* name;
+    bool is_vtl;
     std::unique_ptr<Scene> scene;
     [[nodiscard]] bool is_direct() const { return scene->middle == nullptr; }
   };
@@ -211,7 +252,7 @@ class AnonymizerBench {
   Outcome<void> measure_tcp(World& world, const TcpMetric& metric) {
     bench_.progress.begin(fmt::format("{}, {}", world.name, metric.label));
     Scene& scene = *world.scene;
-    const auto vtl_before = used_by(scene.vtl), proxy_before = used_by(scene.proxy);
+    const auto own_before = used_by(scene.carrier), proxy_before = used_by(scene.proxy);
     const auto measured = measure(bench_, {.client = *scene.client,
                                            .server = *scene.server,
                                            .run = {.server = kServer,
@@ -227,8 +268,8 @@ class AnonymizerBench {
       const double gb = measured->report.octets / 1e9;
       results_.add(world.name, "cpu-per-gb" + suffix, "s", measured->cpu_per_gb());
       if (!world.is_direct() && gb > 0) {
-        results_.add(world.name, "cpu-per-gb-vtl" + suffix, "s",
-                     (used_by(scene.vtl) - vtl_before) / gb);
+        results_.add(world.name, "cpu-per-gb-own" + suffix, "s",
+                     (used_by(scene.carrier) - own_before) / gb);
         results_.add(world.name, "cpu-per-gb-proxy" + suffix, "s",
                      (used_by(scene.proxy) - proxy_before) / gb);
       }
@@ -255,7 +296,7 @@ class AnonymizerBench {
   }
 
   Outcome<void> measure_answers(World& world) {
-    if (world.is_direct()) return {};  // nobody answers there
+    if (!world.is_vtl) return {};  // nobody answers there
     bench_.progress.begin(fmt::format("{}, name look-ups", world.name));
     const auto client = world.scene->client->run(
         {.argv = {own_program().string(), "dns-rate", kGateway, std::to_string(options_.seconds)},
@@ -274,12 +315,13 @@ class AnonymizerBench {
   }
 
   Outcome<void> measure_memory(World& world) {
+    if (!world.is_vtl && !world.is_direct()) return {};  // redsocks holds fewer
     const std::uint32_t count = options_.quick ? 2'000 : 6'000;
     bench_.progress.begin(fmt::format("{}, memory of {} idle connections", world.name, count));
     Scene& scene = *world.scene;
     auto servers = start_servers(*scene.server, kFirstOpen + count);
     if (!servers) return std::unexpected(servers.error());
-    const auto held = [&] { return scene.vtl ? held_by(*scene.vtl) : held_by_kernel(); };
+    const auto held = [&] { return scene.carrier ? held_by(*scene.carrier) : held_by_kernel(); };
     Crowd clients;
     if (auto open = hold(*scene.client, kServer, clients, kFirstOpen); !open) return open;
     const auto before = held();
@@ -312,16 +354,23 @@ Outcome<Results> run_anonymizer_bench(const BenchOptions& options) {
   Results results("anonymizer");
   results.set("seconds", std::to_string(options.seconds));
   results.set("repeat", std::to_string(options.repeat));
-  const auto direct = std::string(kCases.front().name);
-  const int cases = static_cast<int>(options.cases.empty() ? kCases.size() : options.cases.size());
-  const int through = cases - (options.cases.empty() ||
-                               std::ranges::find(options.cases, direct) != options.cases.end());
-  const int of_round = cases * (static_cast<int>(kTcpMetrics.size()) + 1) + through;
-  const int steps = of_round * options.repeat + cases;
+  int cases = 0, of_vtl = 0;
+  for (const Case& which : kCases) {
+    if (takes_part(options, which)) {
+      ++cases;
+      of_vtl += which.is_vtl ? 1 : 0;
+    } else if (which.program != nullptr && !lab::has_program(which.program)) {
+      results.note(
+          fmt::format("{0} is left out: there is no program {0} (apt install {0})", which.program));
+    }
+  }
+  const int of_round = cases * (static_cast<int>(kTcpMetrics.size()) + 1) + of_vtl;
+  const int held = of_vtl + (takes_part(options, kCases.front()) ? 1 : 0);
+  const int steps = of_round * options.repeat + held;
   Progress progress(stderr, steps);
   progress.say(fmt::format("bench anonymizer: {} measurements, {}", steps,
                            rough_time(of_round * options.repeat * (options.seconds + 0.6) +
-                                      cases * (options.quick ? 2 : 5))));
+                                      held * (options.quick ? 2 : 5))));
   auto meter = calibrate_cpu(progress, results, options.quick ? 500ms : 2s);
   if (!meter) return std::unexpected(meter.error());
   Bench bench{progress, *meter};
@@ -335,8 +384,8 @@ std::string anonymizer_table(const Results& results, Look look) {
   const auto whole = [](double value) { return fmt::format("{:.0f}", value); };
   Table figures({"case", "1 stream", "8 streams", "1, reverse", "8, reverse", "connections/s",
                  "DNS answers/s"});
-  Table costs({"case", "octets/connection", "CPU s per GB", "VTL's", "the proxy's",
-               "reverse: VTL's", "the proxy's"});
+  Table costs({"case", "octets/connection", "CPU s per GB", "its own", "the proxy's",
+               "reverse: its own", "the proxy's"});
   Table ratios(
       {"to direct, aim 0.5", "1 stream", "8 streams", "1, reverse", "8, reverse", "connections/s"});
   bool any_ratio = false;
@@ -352,8 +401,8 @@ std::string anonymizer_table(const Results& results, Look look) {
     rates.push_back(or_dash(value("dns-answers"), whole));
     parts.push_back(or_dash(value("connections-of-direct"), ratio));
     std::vector<std::string> cost{which.name, or_dash(value("memory-per-connection"), whole)};
-    for (const char* metric : {"cpu-per-gb", "cpu-per-gb-vtl", "cpu-per-gb-proxy",
-                               "cpu-per-gb-vtl-reverse", "cpu-per-gb-proxy-reverse"})
+    for (const char* metric : {"cpu-per-gb", "cpu-per-gb-own", "cpu-per-gb-proxy",
+                               "cpu-per-gb-own-reverse", "cpu-per-gb-proxy-reverse"})
       cost.push_back(or_dash(value(metric), time_span));
     figures.add(std::move(rates));
     costs.add(std::move(cost));

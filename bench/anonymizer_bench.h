@@ -1,6 +1,7 @@
 // The anonymizer experiment: what it costs a guest to reach the world through a SOCKS proxy.
 //
 //   direct:     client eth0 ------------------------------------------ eth0 server
+//   redsocks:   client eth0 --- guest0 [redsocks -- SOCKS server] wan0 eth0 server
 //   vtl-veth:   client eth0 --- guest0 [VTL -- SOCKS server] wan0 ---- eth0 server
 //   vtl-tap:    client tap  --- tap    [VTL -- SOCKS server] wan0 ---- eth0 server
 //

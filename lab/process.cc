@@ -169,6 +169,10 @@ bool has_server(pid_t pid, const char* table, std::uint16_t port, bool tcp) {
 
 }  // namespace
 
+bool has_program(const std::string& name) {
+  return find_program(name).has_value();
+}
+
 std::string to_string(const Exit& exit) {
   if (exit.signal != 0) {
     return fmt::format("killed by signal {} ({})", exit.signal, ::strsignal(exit.signal));

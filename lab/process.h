@@ -46,6 +46,9 @@ struct CpuTime {
   [[nodiscard]] Duration total() const { return user + system; }
 };
 
+/// Whether the shell would find a program of this name.
+[[nodiscard]] bool has_program(const std::string& name);
+
 /// How a program ended.
 struct Exit {
   int code = 0;    ///< exit status; 0 when a signal ended it

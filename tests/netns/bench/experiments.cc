@@ -180,7 +180,7 @@ TEST_F(Experiments, TheAnonymizerExperimentHasAllItsCasesAndMetrics) {
       EXPECT_TRUE(rows.contains({which, metric})) << which << " " << metric;
   }
   for (const char* which : {"vtl-veth", "vtl-tap"}) {
-    for (const char* metric : {"dns-answers", "cpu-per-gb-vtl", "cpu-per-gb-vtl-reverse",
+    for (const char* metric : {"dns-answers", "cpu-per-gb-own", "cpu-per-gb-own-reverse",
                                "cpu-per-gb-proxy", "cpu-per-gb-proxy-reverse"})
       EXPECT_TRUE(rows.contains({which, metric})) << which << " " << metric;
     for (const std::string& metric : rates)
