@@ -6,9 +6,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <sys/socket.h>
+
 #include <fstream>
 #include <future>
 #include <nlohmann/json.hpp>
+#include <regex>
 
 #include "lab/must.h"
 #include "lab/wait.h"
@@ -117,6 +120,56 @@ TEST(Anonymizer, AnEndThatHadToBePassedOnIsAReset) {
   const auto answer = client.receive();
   ASSERT_FALSE(answer) << "an end in order";
   EXPECT_THAT(answer.error().message, HasSubstr("reset"));
+}
+
+void send_until_full(const Tcp& to) {
+  static const std::string block(1U << 16, 'x');
+  while (::send(to.fd(), block.data(), block.size(), MSG_DONTWAIT | MSG_NOSIGNAL) > 0) {
+  }
+}
+
+/// What a host's kernel says of its one connection that `filter` finds.
+struct Kernels {
+  bool stands_still = false;               ///< the other side has closed its window
+  std::uint64_t to_read = 0, to_send = 0;  ///< octets held, with the bookkeeping
+};
+Kernels of_connection(lab::Host& host, const std::string& filter) {
+  const auto told = must(host.output_of({"ss", "-Htnmo", "state", "established", filter}));
+  std::smatch held;
+  if (!std::regex_search(told, held, std::regex("skmem:\\(r(\\d+),.*,w(\\d+),")))
+    throw lab::LabError(Error{"ss says: " + told});
+  return {told.find("timer:(persist") != std::string::npos, std::stoull(held[1]),
+          std::stoull(held[2])};
+}
+
+// Both ends take much at first, so that the kernel has seen what the connection can carry.
+TEST(Anonymizer, WhatTheKernelHoldsForReadersThatStandStillIsBounded) {
+  constexpr std::uint64_t kBuffer = 128U << 10, kSegment = 96U << 10;
+  AnonymizerLab lab({.proxy = "{ type: socks5, address: 10.40.0.1, port: 1080, inner: allowed, "
+                              "socket_buffer: 128KiB }"});
+  auto listener = must(Tcp::listen(lab.server(), kPort));
+  auto client = must(Tcp::connect(lab.guest(), "10.30.0.1", kPort));
+  auto server = must(listener.accept());
+  const auto carry = [](Tcp& from, Tcp& to) {
+    constexpr std::uint64_t kFirst = 50'000'000;
+    auto sending = std::async(std::launch::async, [&] { return from.send(6, kFirst); });
+    const auto received = must(to.receive(kFirst));
+    EXPECT_EQ(received, must(sending.get()));
+  };
+  carry(client, server);
+  carry(server, client);
+  Kernels held;
+  const auto full = [&] {
+    send_until_full(client);
+    send_until_full(server);
+    held = of_connection(lab.host(), "dport = :1080");
+    EXPECT_LE(held.to_send, 2 * kBuffer + kSegment);
+    EXPECT_LE(held.to_read, 2 * kBuffer + kSegment);
+    return held.stands_still && held.to_send > kBuffer && held.to_read > kBuffer &&
+           of_connection(lab.guest(), fmt::format("dport = :{}", kPort)).stands_still &&
+           of_connection(lab.server(), fmt::format("sport = :{}", kPort)).stands_still;
+  };
+  EXPECT_TRUE(lab::wait_until(full, 60s)) << held.to_send << " " << held.to_read;
 }
 
 TEST(Anonymizer, WhatCannotBeReachedIsToldAsWhatItIs) {

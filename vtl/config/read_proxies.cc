@@ -112,6 +112,8 @@ SocksOptions read_proxy(const Node& node, const std::string& name, Diagnostics& 
   section.duration("probe_min", options.probe_min, 10ms, 60s);
   section.duration("probe_max", options.probe_max, 10ms, 600s);
   section.integer("max_streams", options.max_streams, 1, 1 << 20);
+  section.size("socket_buffer", options.socket_buffer, std::uint64_t{32} << 10,
+               std::uint64_t{64} << 20);
   section.finish();
   // What the transport finds beyond the above has no place of its own in the file.
   if (auto good = transport::check(options); !good && diagnostics.count() == before) {

@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "vtl/transport/socket_address.h"
+#include "vtl/transport/socket_buffers.h"
 
 namespace vtl::transport {
 namespace {
@@ -78,6 +79,8 @@ void SocksConnection::connect() {
   int error = fd_.get() < 0 ? errno : 0;
   if (error == 0) {
     set_int(fd_.get(), IPPROTO_TCP, TCP_NODELAY, 1);
+    set_send_buffer(fd_.get(), state_.options().socket_buffer);
+    set_receive_buffer(fd_.get(), state_.options().socket_buffer);
     if (!is_loopback(state_.options().address.address)) keep_alive(fd_.get());
     if (::connect(fd_.get(), to.data(), to.size()) != 0 && errno != EINPROGRESS && errno != EINTR)
       error = errno;

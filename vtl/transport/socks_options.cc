@@ -50,6 +50,9 @@ Outcome<void> check(const SocksOptions& options) {
     return wrong(options, "answer_timeout must be 1 s to 600 s");
   if (options.answer_timeout < options.connect_timeout)
     return wrong(options, "answer_timeout may not be shorter than connect_timeout");
+  if (options.socket_buffer < (std::size_t{32} << 10) ||
+      options.socket_buffer > (std::size_t{64} << 20))
+    return wrong(options, "socket_buffer must be 32 KiB to 64 MiB");
   if (!within(options.end_waits_for(), 0s, 1h))
     return wrong(options, "half_close_wait must be 0 to 1 h");
   if (!within(options.probe_min, 10ms, 60s))

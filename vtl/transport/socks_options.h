@@ -73,6 +73,11 @@ struct SocksOptions {
   /// Tor only; used by worker 0.
   std::optional<TorControlOptions> control;
 
+  /// Octets that the kernel may hold in each direction of a stream, with as many for its
+  /// bookkeeping; 32 KiB to 64 MiB. A proxy far away may need more: rate times round trip. Below
+  /// the default a bulk stream costs a sixth more processor time.
+  std::size_t socket_buffer = std::size_t{1} << 20;
+
   [[nodiscard]] bool sends_all_at_once() const noexcept { return pipelined.value_or(tor); }
   [[nodiscard]] Duration end_waits_for() const noexcept {
     return half_close_wait.value_or(tor ? 60s : 0s);

@@ -15,6 +15,7 @@
 
 #include "vtl/base/descriptor.h"
 #include "vtl/transport/socket_address.h"
+#include "vtl/transport/socket_buffers.h"
 
 namespace vtl::transport {
 namespace {
@@ -25,12 +26,6 @@ int set_int(int fd, int level, int name, int value) {
   return ::setsockopt(fd, level, name, &value, sizeof value);
 }
 
-void set_buffer(int fd, int force, int plain, std::size_t octets) {
-  // The kernel doubles the value for its own bookkeeping.
-  const int value = static_cast<int>(std::min<std::size_t>(octets, 0x3fffffff));
-  if (set_int(fd, SOL_SOCKET, force, value) != 0) set_int(fd, SOL_SOCKET, plain, value);
-}
-
 /// False when the kernel does not have it or does not let us.
 bool use_congestion_control(int fd, const Options& options) {
   return options.congestion.empty() ||
@@ -38,11 +33,10 @@ bool use_congestion_control(int fd, const Options& options) {
                       static_cast<socklen_t>(options.congestion.size())) == 0;
 }
 
-/// What every socket of a transport gets before it connects or listens. Buffers must be set before
-/// the handshake, which negotiates the window scale.
+/// What every socket of a transport gets before it connects or listens.
 Outcome<void> prepare(int fd, const Options& options) {
-  set_buffer(fd, SO_SNDBUFFORCE, SO_SNDBUF, options.buffer);
-  set_buffer(fd, SO_RCVBUFFORCE, SO_RCVBUF, options.buffer);
+  set_send_buffer(fd, options.buffer);
+  set_receive_buffer(fd, options.buffer);
   set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
   if (!use_congestion_control(fd, options))
     return fail(

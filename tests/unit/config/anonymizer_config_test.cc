@@ -60,6 +60,7 @@ TEST(AnonymizerConfig, TheShortestOneHasItsDefaultsAndSealsTheGuest) {
   EXPECT_EQ(to_string(proxy.address), "127.0.0.1:9050");
   EXPECT_TRUE(proxy.sends_all_at_once());
   EXPECT_EQ(proxy.end_waits_for(), 60s);
+  EXPECT_EQ(proxy.socket_buffer, 1U << 20);
   EXPECT_FALSE(proxy.control);
   const auto& options = anonymizer_of(config);
   EXPECT_THAT(options.proxies, ElementsAre("tor"));
@@ -81,7 +82,8 @@ TEST(AnonymizerConfig, EverythingThatCanBeSaidIsRead) {
   const Config config = right(
       {.vm1 = "{ type: af_packet, device: tap-vm1, seal: on }",
        .tor = "{ type: tor, address: \"::1\", port: 9150, control: 127.0.0.1:9051, optimistic: "
-              "true, answer_timeout: 60s, half_close_wait: 5min, max_streams: 100 }",
+              "true, answer_timeout: 60s, half_close_wait: 5min, socket_buffer: 2MiB, max_streams: "
+              "100 }",
        .anonymizer =
            "{ proxies: tor, isolation: both, guest_network: 192.168.7.0/24, ipv6: true, "
            "guest_network_v6: \"fd00:1::/64\", dns: resolve, name_network: 10.200.0.0/16, "
@@ -97,6 +99,7 @@ TEST(AnonymizerConfig, EverythingThatCanBeSaidIsRead) {
   EXPECT_TRUE(proxy.optimistic);
   EXPECT_EQ(proxy.answer_timeout, 60s);
   EXPECT_EQ(proxy.end_waits_for(), 5min);
+  EXPECT_EQ(proxy.socket_buffer, 2U << 20);
   const auto& options = anonymizer_of(config);
   EXPECT_EQ(options.isolation, service::IsolateBy::kBoth);
   EXPECT_EQ(to_string(options.guest_network_v6), "fd00:1::/64");
@@ -153,6 +156,11 @@ std::vector<Case> cases() {
        {.tor = "{ type: tor, address: 127.0.0.1, half_close_wait: 2h }"},
        "f.yaml:5:58: 'half_close_wait' in proxy 'tor' must be a duration from 0 to 1h, e.g. "
        "30ms, not '2h'"},
+      {"socket_buffer_of_a_kilobyte",
+       {.tor = "{ type: tor, address: 127.0.0.1, socket_buffer: 1KiB }"},
+       "f.yaml:5:56: 'socket_buffer' in proxy 'tor' must be a size from 32KiB to 64MiB, e.g. "
+       "16MiB, "
+       "not '1KiB'"},
       {"control_of_socks",
        {.tor = "{ type: socks5, address: 127.0.0.1, port: 1080, inner: allowed, control: "
                "127.0.0.1:9051 }"},
