@@ -3,12 +3,17 @@
 //
 // Drawing: tests/support/anonymizer_lab.h. What VTL says to the guest carries its own MAC address;
 // a capture inside the guest counts all that does not.
+//
+// covers: vtl unseal
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <fstream>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
 
 #include "lab/capture.h"
 #include "lab/must.h"
@@ -100,6 +105,11 @@ class AnonymizerSeal : public testing::Test {
 
   AnonymizerLab lab_;
   std::filesystem::path script_ = lab_.lab().folder() / "speak.py";
+  /// As `vtl COMMAND --json` tells of the guest's interface.
+  nlohmann::json interface(const std::string& command) {
+    return nlohmann::json::parse(must(lab_.ask({command}))).at("interfaces").at(0);
+  }
+
   std::string vtl_mac_;
   int files_ = 0;
 };
@@ -168,6 +178,73 @@ TEST_F(AnonymizerSeal, ASecondVtlFailsAndTouchesNothingOfTheFirst) {
   EXPECT_EQ(filters(), before);
   expect_works();
   expect_guest_hears_vtl_alone();
+}
+
+TEST_F(AnonymizerSeal, AFilterThatIsTakenAwayWhileVtlRunsIsPutBack) {
+  EXPECT_TRUE(interface("status").at("sealed").get<bool>());
+  int lost = 0;
+  for (const std::vector<std::string>& what :
+       {std::vector<std::string>{"filter", "del", "dev", "guest0", "ingress", "pref", "1"},
+        {"filter", "del", "dev", "guest0", "egress", "pref", "1"},
+        {"qdisc", "del", "dev", "guest0", "clsact"}}) {
+    std::vector<std::string> tc{"tc"};
+    tc.insert(tc.end(), what.begin(), what.end());
+    must(lab_.host().run({.argv = tc}));
+    ++lost;
+    EXPECT_TRUE(
+        lab::wait_until([&] { return interface("stats").at("reseals").get<int>() == lost; }, 20s))
+        << interface("stats");
+    EXPECT_TRUE(interface("status").at("sealed").get<bool>());
+  }
+  expect_works();
+  expect_guest_hears_vtl_alone();
+  expect_host_hears_nothing();
+}
+
+TEST_F(AnonymizerSeal, ADeviceThatIsMadeAgainIsSealedAndUsedWithoutARestart) {
+  for (int round = 1; round <= 2; ++round) {
+    must(lab_.host().ip("link del guest0"));
+    EXPECT_TRUE(
+        lab::wait_until([&] { return !interface("status").at("sealed").get<bool>(); }, 20s));
+    const auto gone = interface("status");
+    EXPECT_EQ(gone.at("state"), "down");
+    EXPECT_THAT(gone.at("unsealed_because").get<std::string>(), HasSubstr("the device has gone"));
+    EXPECT_THAT(must(lab_.host().output_of(
+                    {lab::vtl_binary().string(), "status", "--socket", "/run/vtl.sock"})),
+                HasSubstr("interface 'vm1' is not sealed: the device has gone"));
+    must(lab_.lab().connect({lab_.guest(), "eth0"}, {lab_.host(), "guest0"}));
+    EXPECT_TRUE(lab::wait_until(
+        [&] {
+          const auto now = interface("status");
+          return now.at("sealed").get<bool>() && now.at("state") == "up";
+        },
+        20s))
+        << interface("status");
+    must(lab_.host().ip("addr add 10.50.0.1/24 dev guest0"));
+    must(lab_.guest().ip("addr add 10.137.0.9/24 dev eth0\nroute add default via 10.137.0.1"));
+    expect_works();
+  }
+  EXPECT_EQ(interface("stats").at("reseals").get<int>(), 2);
+  expect_guest_hears_vtl_alone();
+  expect_host_hears_nothing();
+}
+
+TEST_F(AnonymizerSeal, ASealThatIsLeftIsTakenAwayByItsOwnCommand) {
+  const auto unseal = [&](const char* device) {
+    auto run = must(lab_.host().start(
+        {.argv = {lab::vtl_binary().string(), "unseal", device}, .name = "unseal"}));
+    const int code = must(run.wait(30s)).code;
+    return fmt::format("{} {}{}", code, run.output(), run.errors());
+  };
+  EXPECT_EQ(unseal("guest0"),
+            "1 vtl: unseal guest0: a running vtl has sealed it; stop that one first: vtl stop\n");
+  expect_works();
+  must(lab_.vtl().stop());
+  EXPECT_NE(filters(), "");
+  EXPECT_EQ(unseal("guest0"), "0 guest0: unsealed: guest and host reach each other\n");
+  EXPECT_EQ(filters(), "");
+  EXPECT_EQ(unseal("guest0"), "0 guest0: there was no seal\n");
+  EXPECT_EQ(unseal("guest7").substr(0, 1), "1");
 }
 
 // That the capture above would see: without the seal the guest hears the host.

@@ -4,10 +4,14 @@
 //   10.0.0.1                10.0.0.9     VTL's interface is on in0, which is sealed
 #include "vtl/iface/seal.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <poll.h>
 
 #include <algorithm>
-#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "lab/lab.h"
 #include "lab/must.h"
@@ -76,6 +80,10 @@ class SealTest : public ::testing::Test {
   bool pings(lab::Host& from, const char* to) {
     auto ping = must(from.start({.argv = {"ping", "-c", "1", "-W", "1", to}}));
     return must(ping.wait(10s)).ok();
+  }
+  void tc(std::vector<std::string> words) {
+    words.insert(words.begin(), "tc");
+    must(host_.run({.argv = std::move(words)}));
   }
   std::string filters(const std::string& side) {
     return must(host_.output_of({"tc", "filter", "show", "dev", "in0", side}));
@@ -153,6 +161,149 @@ TEST_F(SealTest, SeveralWorkersHaveOneMark) {
   workers.clear();
   EXPECT_EQ(filters("ingress"), "");
   EXPECT_EQ(filters("egress"), "");
+}
+
+// As the engine does: attends whenever there is something to attend to.
+template <class Reached>
+bool attend_until(iface::Interface& interface, Reached reached) {
+  return lab::wait_until(
+      [&] {
+        if (test::ready(interface.events_fd(), POLLIN, 0)) interface.attend();
+        return reached();
+      },
+      10s);
+}
+
+bool attend_until_whole(iface::Interface& interface, bool whole) {
+  return attend_until(interface, [&] { return interface.seal()->whole == whole; });
+}
+
+TEST_F(SealTest, AFilterThatIsTakenAwayIsPutBackAndCounted) {
+  auto vtl = seal();
+  const auto before = filters("egress") + filters("ingress");
+  ASSERT_TRUE(vtl->seal()->whole);
+  std::uint64_t lost = 0;
+  using Words = std::vector<std::string>;
+  for (const Words& words : {Words{"filter", "del", "dev", "in0", "ingress"},
+                             {"filter", "del", "dev", "in0", "ingress", "pref", "1"},
+                             {"filter", "del", "dev", "in0", "egress"},
+                             {"qdisc", "del", "dev", "in0", "clsact"},
+                             {"filter", "replace", "dev", "in0", "egress", "pref", "1", "handle",
+                              "0x56544c", "bpf", "da", "bytecode", "1,6 0 0 0"}}) {
+    SCOPED_TRACE(testing::PrintToString(words));
+    tc(words);
+    ++lost;
+    EXPECT_TRUE(attend_until(*vtl, [&] { return vtl->seal()->reseals == lost; }));
+    EXPECT_TRUE(vtl->seal()->whole);
+    EXPECT_EQ(filters("egress") + filters("ingress"), before);
+  }
+  while (test::ready(vtl->events_fd(), POLLIN, 0)) vtl->attend();
+  EXPECT_EQ(vtl->seal()->reseals, lost) << "its own doing is no loss";
+}
+
+TEST_F(SealTest, AMissedNotificationMeansThatAllIsLookedAt) {
+  auto vtl = seal();
+  std::string many;
+  for (int i = 0; i < 1000; ++i) many += fmt::format("link set in0 alias number{}\n", i);
+  must(host_.ip(many));
+  tc({"qdisc", "del", "dev", "in0", "clsact"});
+  // More than the socket holds: the last one, which matters, is not among them.
+  EXPECT_TRUE(attend_until(*vtl, [&] { return vtl->seal()->reseals == 1; }));
+  EXPECT_TRUE(vtl->seal()->whole);
+}
+
+TEST_F(SealTest, WhatCannotBeSealedIsNotCarriedUntilItCan) {
+  auto guest = open(guest_, "eth0");
+  auto vtl = seal();
+  tc({"filter", "del", "dev", "in0", "ingress"});
+  // Filters of one preference are all for the same protocol.
+  tc({"filter", "add", "dev", "in0", "ingress", "pref", "1", "protocol", "ip", "bpf", "bytecode",
+      "1,6 0 0 0", "classid", "1:1"});
+  ASSERT_TRUE(attend_until_whole(*vtl, false));
+  EXPECT_NE(vtl->seal()->trouble.find("filter at the ingress: "), std::string::npos)
+      << vtl->seal()->trouble;
+  EXPECT_FALSE(vtl->is_up());
+  Batch batch;
+  batch.push_back(pool_.copy_of(test::make_frame({})));
+  EXPECT_EQ(vtl->write(batch), 1U);
+  EXPECT_EQ(vtl->counters().drops.value(DropReason::kUnsealed), 1U);
+  EXPECT_EQ(vtl->counters().tx_frames.value(), 0U);
+  EXPECT_TRUE(send(*guest, 1));
+  Batch read;
+  EXPECT_TRUE(lab::wait_until(
+      [&] {
+        EXPECT_NE(vtl->read(pool_, clock_.now(), read), iface::ReadStatus::kClosed);
+        return vtl->counters().drops.value(DropReason::kUnsealed) >= 2;
+      },
+      5s));
+  EXPECT_TRUE(read.empty());
+  tc({"filter", "del", "dev", "in0", "ingress", "pref", "1"});
+  ASSERT_TRUE(attend_until_whole(*vtl, true));
+  EXPECT_TRUE(vtl->is_up());
+  EXPECT_TRUE(send(*guest, 2));
+  read_up_to(*vtl, 2);
+}
+
+TEST_F(SealTest, ADeviceThatIsMadeAgainIsSealedFirstAndThenUsed) {
+  auto vtl = seal({.seal = SealUse::kOn});
+  must(host_.ip("link del in0"));
+  ASSERT_TRUE(attend_until_whole(*vtl, false));
+  EXPECT_EQ(vtl->seal()->trouble,
+            "the device has gone; it is sealed and used again when it is back");
+  EXPECT_FALSE(vtl->is_up());
+  Batch batch;
+  EXPECT_EQ(vtl->read(pool_, clock_.now(), batch), iface::ReadStatus::kOk);
+  must(lab_.connect({guest_, "eth0"}, {host_, "in0"}));
+  ASSERT_TRUE(attend_until_whole(*vtl, true));
+  EXPECT_EQ(vtl->seal()->reseals, 1U);
+  auto guest = open(guest_, "eth0");
+  auto beside = open(host_, "in0");
+  EXPECT_FALSE(send(*beside, 1));
+  EXPECT_TRUE(send(*vtl, 2));
+  EXPECT_EQ(read_up_to(*guest, 2).size(), 1U);
+  EXPECT_TRUE(send(*guest, 3));
+  read_up_to(*vtl, 3);
+  EXPECT_EQ(vtl->mac(), must(host_.mac("in0")));
+  vtl.reset();
+  EXPECT_EQ(filters("ingress") + filters("egress"), "") << "made by this one, and taken away";
+}
+
+TEST_F(SealTest, OneThatSeveralWorkersShareIsSealedAgainAndClosed) {
+  std::vector<std::unique_ptr<iface::Interface>> workers;
+  {
+    const auto inside = host_.enter();
+    workers = must(iface::open_af_packet_workers({.device = "in0", .seal = SealUse::kOn}, 2));
+  }
+  EXPECT_GE(workers[0]->events_fd(), 0);
+  EXPECT_EQ(workers[1]->events_fd(), -1) << "one attends for all";
+  must(host_.ip("link del in0"));
+  must(lab_.connect({guest_, "eth0"}, {host_, "in0"}));
+  ASSERT_TRUE(attend_until(*workers[0], [&] { return workers[0]->seal()->reseals == 1; }));
+  Batch batch;
+  for (auto& worker : workers) {
+    EXPECT_TRUE(lab::wait_until(
+        [&] { return worker->read(pool_, clock_.now(), batch) == iface::ReadStatus::kClosed; },
+        5s));
+    EXPECT_TRUE(worker->seal()->whole);
+  }
+}
+
+TEST_F(SealTest, OneThatWasLeftIsTakenAwayByHandAndOneThatIsHeldIsNot) {
+  const auto unseal = [&](const char* device) {
+    const auto inside = host_.enter();
+    return iface::Seal::remove(device);
+  };
+  auto vtl = seal({.seal = SealUse::kKeep});
+  const auto held = unseal("in0");
+  ASSERT_FALSE(held);
+  EXPECT_EQ(held.error().message,
+            "unseal in0: a running vtl has sealed it; stop that one first: vtl stop");
+  vtl.reset();
+  EXPECT_FALSE(pings(host_, "10.0.0.1"));
+  EXPECT_TRUE(must(unseal("in0")));
+  EXPECT_TRUE(pings(host_, "10.0.0.1"));
+  EXPECT_FALSE(must(unseal("in0"))) << "there is none any more";
+  EXPECT_FALSE(unseal("nosuch0"));
 }
 
 }  // namespace

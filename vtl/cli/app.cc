@@ -16,6 +16,7 @@ constexpr std::uint32_t kMaxWorkers = 64;
 // Where every subcommand's arguments live while the command line is parsed, and what is then run.
 struct Arguments {
   std::string file;
+  std::string device;
   BridgeArguments bridge;
   QueryArguments query;
   control::DumpRequest dump;
@@ -32,6 +33,11 @@ void add_run(CLI::App& app, Arguments& arguments) {
   auto* const check = app.add_subcommand("check", "Check a configuration; nothing is started");
   check->add_option("FILE", arguments.file, "The configuration, YAML")->required();
   check->callback([&] { arguments.command = [&] { return check_file(arguments.file); }; });
+
+  auto* const unseal_device = app.add_subcommand(
+      "unseal", "Take away the seal that a vtl which has ended left on a device");
+  unseal_device->add_option("DEVICE", arguments.device, "The guest's device")->required();
+  unseal_device->callback([&] { arguments.command = [&] { return unseal(arguments.device); }; });
 
   auto* const bridge = app.add_subcommand("bridge", "Join two devices, without a configuration");
   bridge->add_option("A", arguments.bridge.guest, "The guest's device")->required();

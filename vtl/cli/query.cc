@@ -109,25 +109,49 @@ void print_proxies(const Json& status) {
   fmt::print("{}", notes);
 }
 
-void print_status(const Json& status) {
-  fmt::print("running for {}, workers: {}\n\n", time(status.at("running_for")),
-             status.at("workers").get<std::uint64_t>());
+// Whether the host is kept away from the interface's device; `notes` gets the reason where it
+// should be and is not.
+std::string seal_state(const Json& interface, std::string& notes) {
+  const auto& sealed = interface.at("sealed");
+  if (sealed.is_null()) return "-";
+  if (sealed.get<bool>()) return "yes";
+  notes += fmt::format("interface '{}' is not sealed: {}\n", text(interface.at("name")),
+                       text(interface.at("unsealed_because")));
+  return "no";
+}
+
+void print_interfaces(const Json& status) {
   Table interfaces({{"INTERFACE"},
                     {"DEVICE"},
                     {"STATE"},
+                    {"SEALED"},
                     {"MTU", Align::kRight},
                     {"RX FRAMES", Align::kRight},
                     {"RX", Align::kRight},
                     {"TX FRAMES", Align::kRight},
                     {"TX", Align::kRight},
                     {"DROPS", Align::kRight}});
+  std::string notes;
   for (const auto& i : status.at("interfaces")) {
     interfaces.add_row({text(i.at("name")), text(i.at("device")), text(i.at("state")),
-                        number(i.at("mtu")), number(i.at("rx_frames")), octets(i.at("rx_bytes")),
-                        number(i.at("tx_frames")), octets(i.at("tx_bytes")),
-                        number(i.at("drops"))});
+                        seal_state(i, notes), number(i.at("mtu")), number(i.at("rx_frames")),
+                        octets(i.at("rx_bytes")), number(i.at("tx_frames")),
+                        octets(i.at("tx_bytes")), number(i.at("drops"))});
+    if (text(i.at("state")) == "closed" && !i.at("sealed").is_null()) {
+      notes += fmt::format(
+          "interface '{}': its device was removed; several workers cannot go on with "
+          "another of its name: restart vtl\n",
+          text(i.at("name")));
+    }
   }
   print_table("", interfaces);
+  fmt::print("{}", notes);
+}
+
+void print_status(const Json& status) {
+  fmt::print("running for {}, workers: {}\n\n", time(status.at("running_for")),
+             status.at("workers").get<std::uint64_t>());
+  print_interfaces(status);
   Table links({{"LINK"},
                {"GUEST"},
                {"NETWORK"},
@@ -209,8 +233,8 @@ void print_stats(const Json& stats) {
   Table drops({{"PLACE"}, {"DROPPED BECAUSE"}, {"FRAMES", Align::kRight}});
   for (const auto& i : stats.at("interfaces")) {
     for (const char* key :
-         {"rx_frames", "rx_bytes", "rx_super_frames", "rx_missed", "rx_paused", "tx_frames",
-          "tx_bytes", "tx_super_frames", "tx_backlog", "tx_blocked"}) {
+         {"reseals", "rx_frames", "rx_bytes", "rx_super_frames", "rx_missed", "rx_paused",
+          "tx_frames", "tx_bytes", "tx_super_frames", "tx_backlog", "tx_blocked"}) {
       counters.add_row({text(i.at("name")), key, number(i.at(key))});
     }
     add_drops(drops, "interface " + text(i.at("name")), i.at("drops"));

@@ -32,6 +32,7 @@
 #include "vtl/control/engine_source.h"
 #include "vtl/control/metrics_server.h"
 #include "vtl/control/server.h"
+#include "vtl/iface/seal.h"
 
 namespace vtl::cli {
 namespace {
@@ -233,6 +234,17 @@ int run_file(const std::string& path) {
     return kUsage;
   }
   return run_config(*config);
+}
+
+int unseal(const std::string& device) {
+  const auto removed = iface::Seal::remove(device);
+  if (!removed) {
+    fmt::print(stderr, "vtl: {}\n", removed.error().message);
+    return kFailure;
+  }
+  fmt::print("{}: {}\n", device,
+             *removed ? "unsealed: guest and host reach each other" : "there was no seal");
+  return kSuccess;
 }
 
 int run_bridge(const BridgeArguments& arguments) {

@@ -1,4 +1,5 @@
-// run: from a configuration to a running engine and back. `vtl run`, `vtl check`, `vtl bridge`.
+// run: from a configuration to a running engine and back. `vtl run`, `vtl check`, `vtl bridge`,
+// and `vtl unseal` for what a run has left.
 //
 // Thread rule: the main thread.
 #pragma once
@@ -24,5 +25,8 @@ struct BridgeArguments {
 
 /// Runs a link without services between two devices.
 int run_bridge(const BridgeArguments& arguments);
+
+/// Takes the seal away that a VTL which has ended left on the device.
+int unseal(const std::string& device);
 
 }  // namespace vtl::cli

@@ -54,6 +54,8 @@ Json interface_json(const engine::InterfaceStatus& i) {
                              : "down"},
           {"mtu", i.capabilities.mtu},
           {"super_frames", i.capabilities.super_frames_out},
+          {"sealed", i.seal ? Json(i.seal->whole) : Json()},
+          {"unsealed_because", i.seal ? Json(i.seal->trouble) : Json()},
           {"workers", i.workers},
           {"rx_frames", i.rx_frames},
           {"rx_bytes", i.rx_bytes},
@@ -204,6 +206,7 @@ std::string stats_json(const engine::Status& status,
   Json interfaces = Json::array();
   for (const auto& i : status.interfaces) {
     Json row = interface_json(i);
+    row["reseals"] = i.seal ? i.seal->reseals : 0;
     row["rx_super_frames"] = i.rx_super_frames;
     row["rx_missed"] = i.rx_missed;
     row["rx_paused"] = i.rx_paused;

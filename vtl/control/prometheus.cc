@@ -96,6 +96,12 @@ void add_interfaces(Exposition& out, const engine::Status& status) {
             i.tx_blocked);
     out.add("vtl_interface_up", "1 while the carrier is up.", false, {{"interface", i.name}},
             i.up && !i.closed ? 1 : 0);
+    if (i.seal) {
+      counter("vtl_interface_reseals_total",
+              "How often a seal that the device had lost was put back.", i.seal->reseals);
+      out.add("vtl_interface_sealed", "1 while the host is kept away from the device.", false,
+              {{"interface", i.name}}, i.seal->whole ? 1 : 0);
+    }
     out.add("vtl_interface_tx_backlog", "Frames waiting for the transmit queue.", false,
             {{"interface", i.name}}, static_cast<double>(i.tx_backlog));
     add_drops(out, "interface", i.name, "", i.drops);

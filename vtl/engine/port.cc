@@ -39,6 +39,10 @@ void Port::start(FrameSink& receiver, std::function<void()> on_closed) {
     update_interest();
     worker_.timers().arm(look_, worker_.now() + kLook);
   }
+  if (const int events = interface_->events_fd(); events >= 0) {
+    events_ =
+        worker_.watch(events, Readiness::kReadable, [this](Readiness) { interface_->attend(); });
+  }
 }
 
 void Port::stop_reading() {
@@ -49,6 +53,7 @@ void Port::stop_reading() {
   }
   look_.cancel();
   watch_.reset();
+  events_.reset();
 }
 
 void Port::look() {

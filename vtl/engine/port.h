@@ -12,7 +12,7 @@
 //
 // An interface that reports kClosed is read and polled no more, for good; it is still written to
 // (it counts what it cannot send), and the port tells `on_closed`. The opposite direction of the
-// link goes on.
+// link goes on, and so does the interface's attending to its device.
 //
 // Thread rule: the worker's thread; counters from any.
 // Invariants: frames leave in the order in which they were pushed; only the head of the backlog may
@@ -110,6 +110,7 @@ class Port final : public FrameSink, private PollTask {
   FrameSink* receiver_ = nullptr;
   std::function<void()> on_closed_;
   std::unique_ptr<FdWatch> watch_;
+  std::unique_ptr<FdWatch> events_;  // of the interface (Interface::events_fd)
   Timer retry_;
   Timer look_;  // at an interface that is down: it may be gone, and nothing tells
   Batch batch_;

@@ -40,6 +40,7 @@ void add_port(const Port& port, InterfaceStatus& s, DropSum& drops) {
   ++s.workers;
   s.up = interface.is_up();
   s.closed = s.closed || port.closed();
+  s.seal = interface.seal();  // the workers' own is one and the same
   s.rx_frames += c.rx_frames.value();
   s.rx_bytes += c.rx_bytes.value();
   s.rx_super_frames += c.rx_super_frames.value();

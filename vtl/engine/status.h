@@ -28,7 +28,8 @@ struct InterfaceStatus {
   iface::Capabilities capabilities;
   std::uint32_t workers = 0;
   bool up = false;
-  bool closed = false;  ///< it will deliver no more frames
+  bool closed = false;                   ///< it will deliver no more frames
+  std::optional<iface::SealState> seal;  ///< not set: the device is not sealed, and not to be
   std::uint64_t rx_frames = 0, rx_bytes = 0, rx_super_frames = 0, rx_missed = 0;
   std::uint64_t tx_frames = 0, tx_bytes = 0, tx_super_frames = 0;
   std::uint64_t tx_backlog = 0;  ///< frames waiting in VTL for the transmit queue

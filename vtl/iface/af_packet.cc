@@ -7,6 +7,10 @@
 // frames: 64 super-frames would push each other out of the processor's cache before anyone sends
 // them on, and what a service copies out of them shares that cache. write() is sendmmsg of header
 // and frame; what the kernel refuses is told by the next call, for the first frame then.
+//
+// A sealed device is carried while it is sealed and no longer: each read and write asks the seal,
+// which is one load. The first worker attends to the seal; what it finds the others see. A device
+// that was made again is bound to by the same socket, after it was sealed.
 #include "vtl/iface/af_packet.h"
 
 #include <arpa/inet.h>
@@ -19,7 +23,9 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
+#include "vtl/base/log.h"
 #include "vtl/iface/backend.h"
 #include "vtl/iface/cut_through.h"
 #include "vtl/iface/device.h"
@@ -35,6 +41,7 @@ constexpr int kFanoutIgnoreOutgoing = 0x4000;  // PACKET_FANOUT_FLAG_IGNORE_OUTG
 constexpr std::size_t kReadBytes = std::size_t{256} << 10;  // wanted at most from one read
 constexpr std::size_t kMinRead = 4;                         // frames asked for at least
 constexpr Duration kStatisticsEvery = 100ms;
+constexpr Duration kAttemptEvery = 100ms;  // to seal a device, by a worker that finds it unsealed
 constexpr std::size_t kControlSize = CMSG_SPACE(sizeof(tpacket_auxdata));
 
 std::string told(const AfPacketOptions& options, const char* what) {
@@ -68,11 +75,22 @@ std::vector<sock_filter> wanted_frames(bool host_frames) {
           {kReturn, 0, 0, 0}};
 }
 
+Outcome<void> bind_to(int fd, const AfPacketOptions& options, const Device& device);
+
+// A worker's part in the seal of the device.
+struct Sealed {
+  std::shared_ptr<Seal> seal{};  // of all workers; null: there is none
+  bool keeps = false;            // this one attends to it
+  // A socket of a fanout group cannot be bound anew: those end with their device.
+  bool reopens = false;
+};
+
 class AfPacket final : public Backend {
  public:
-  AfPacket(const AfPacketOptions& options, Device device, OwnedFd fd, std::shared_ptr<Seal> seal)
+  AfPacket(const AfPacketOptions& options, Device device, OwnedFd fd, Sealed sealed)
       : Backend(options.device),
-        seal_(std::move(seal)),
+        options_(options),
+        sealed_(std::move(sealed)),
         device_(std::move(device)),
         fd_(std::move(fd)) {
     for (std::size_t i = 0; i < kMaxBatch; ++i) {
@@ -85,7 +103,17 @@ class AfPacket final : public Backend {
 
   [[nodiscard]] int fd() const noexcept override { return fd_.get(); }
   [[nodiscard]] wire::MacAddress mac() const noexcept override { return device_.mac(); }
-  [[nodiscard]] bool is_up() const noexcept override { return device_.is_running(); }
+  [[nodiscard]] bool is_up() const noexcept override { return is_safe() && device_.is_running(); }
+  [[nodiscard]] int events_fd() const noexcept override {
+    return sealed_.keeps ? sealed_.seal->events_fd() : -1;
+  }
+  void attend() override {
+    if (sealed_.keeps) sealed_.seal->attend();
+    if (!is_safe() && sealed_.reopens && sealed_.seal->device_number() != 0) reopen();
+  }
+  [[nodiscard]] std::optional<SealState> seal() const override {
+    return sealed_.seal ? std::optional(sealed_.seal->state()) : std::nullopt;
+  }
   [[nodiscard]] bool signals_writable() const noexcept override { return waits_for_buffer_; }
   [[nodiscard]] Capabilities capabilities() const noexcept override {
     return {.super_frames_in = true,
@@ -101,8 +129,9 @@ class AfPacket final : public Backend {
 
   [[nodiscard]] ReadStatus read(PacketPool& pool, Time now, Batch& batch) override {
     if (now >= next_statistics_) read_statistics(now);
+    if (!is_safe()) return read_unsealed(now);
     const std::size_t ready = slots_.prepare(pool, read_size_);
-    if (ready == 0) return let_go_unread();
+    if (ready == 0) return let_go_unread(DropReason::kNoPacketBuffer);
     for (std::size_t i = 0; i < ready; ++i) {
       in_[i].msg_hdr.msg_control = controls_[i].data();
       in_[i].msg_hdr.msg_controllen = kControlSize;
@@ -167,7 +196,8 @@ class AfPacket final : public Backend {
         went_down_ = true;
         [[fallthrough]];
       case EAGAIN:
-        return !went_down_ || device_.exists() ? ReadStatus::kOk : ReadStatus::kClosed;
+        return !went_down_ || sealed_.reopens || device_.exists() ? ReadStatus::kOk
+                                                                  : ReadStatus::kClosed;
       default:
         // EINVAL: a frame whose offloads no virtio header can tell. The kernel let it go.
         counters_.drops.add(DropReason::kRxError);
@@ -175,14 +205,44 @@ class AfPacket final : public Backend {
     }
   }
 
-  // The pool is at its bound: take frames off the socket all the same, or it stays readable.
-  ReadStatus let_go_unread() {
+  // Takes frames off the socket that nobody can have: or it stays readable.
+  ReadStatus let_go_unread(DropReason why) {
     for (std::size_t i = 0; i < kMaxBatch; ++i) {
       VnetHeader header;  // the least that the kernel lets be read
       if (::recv(fd_.get(), &header, sizeof header, MSG_DONTWAIT) < 0) return read_failed();
-      counters_.drops.add(DropReason::kNoPacketBuffer);
+      counters_.drops.add(why);
     }
     return ReadStatus::kMore;
+  }
+
+  /// The device to which the socket is bound is one that the host cannot reach.
+  [[nodiscard]] bool is_safe() const noexcept {
+    return sealed_.seal == nullptr || sealed_.seal->device_number() == bound_;
+  }
+
+  // The device has gone, or is open to the host: nothing is carried, and it is tried again.
+  ReadStatus read_unsealed(Time now) {
+    if (now >= next_attempt_) {
+      next_attempt_ = now + kAttemptEvery;
+      attend();
+      if (is_safe()) return ReadStatus::kMore;
+    }
+    const std::uint32_t there = sealed_.seal->device_number();
+    if (!sealed_.reopens && there > bound_) return ReadStatus::kClosed;
+    return let_go_unread(DropReason::kUnsealed);
+  }
+
+  // Goes on with the device that has come in the place of the one to which the socket was bound.
+  void reopen() {
+    const std::uint32_t number = sealed_.seal->device_number();
+    if (!device_.find_again()) return;
+    if (const auto bound = bind_to(fd_.get(), options_, device_); !bound) {
+      if (!std::exchange(told_, true)) log::warn("{}; tried again", bound.error().message);
+      return;
+    }
+    bound_ = number;
+    told_ = false;
+    went_down_ = false;
   }
 
   void read_statistics(Time now) {
@@ -198,6 +258,10 @@ class AfPacket final : public Backend {
   [[nodiscard]] std::size_t send_some(std::span<Packet> frames) override {
     std::size_t done = 0;
     waits_for_buffer_ = false;
+    if (!is_safe()) {
+      for (Packet& frame : frames) dropped(frame, DropReason::kUnsealed);
+      return frames.size();
+    }
     while (done < frames.size()) {
       const std::span<Packet> part =
           frames.subspan(done, std::min(frames.size() - done, kMaxBatch));
@@ -262,9 +326,13 @@ class AfPacket final : public Backend {
     }
   }
 
-  std::shared_ptr<Seal> seal_;  // outlives the socket
+  const AfPacketOptions options_;
+  const Sealed sealed_;  // outlives the socket
   Device device_;
   OwnedFd fd_;
+  std::uint32_t bound_ = 1;  // to which device of the name (Seal::device_number)
+  Time next_attempt_{};
+  bool told_ = false;  // that it cannot be bound
   bool waits_for_buffer_ = false;
   bool went_down_ = false;  // and has delivered no frame since
   bool udp_super_ = true;
@@ -398,7 +466,10 @@ Outcome<std::vector<std::unique_ptr<Interface>>> open_af_packet_workers(
     }
     auto own = Device::find("af_packet", options.device);
     if (!own) return std::unexpected(own.error());
-    out.push_back(std::make_unique<AfPacket>(options, std::move(*own), std::move(fd), seal));
+    out.push_back(std::make_unique<AfPacket>(options, std::move(*own), std::move(fd),
+                                             Sealed{.seal = seal,
+                                                    .keeps = seal != nullptr && out.empty(),
+                                                    .reopens = seal != nullptr && workers == 1}));
   }
   return out;
 }

@@ -8,9 +8,12 @@
 // then VTL reads all of them, whatever `host_frames` says, and the host none.
 //
 // Link down: nothing is read, what is written is dropped as kInterfaceDown; when the device comes
-// back up, reading and writing go on. Device removed: read() says kClosed.
-// Several workers: open_af_packet_workers() gives each its own socket of one fanout group; both
-// directions of a flow reach worker wire::symmetric_hash() % workers.
+// back up, reading and writing go on. Device removed: read() says kClosed. A sealed device that is
+// removed is waited for instead, and gone on with when it is back and sealed (with several workers
+// it is sealed again, and closed all the same). While a device is not sealed that should be,
+// nothing is carried: what comes is dropped as kUnsealed. Several workers: open_af_packet_workers()
+// gives each its own socket of one fanout group; both directions of a flow reach worker
+// wire::symmetric_hash() % workers.
 //
 // Limits: the socket's buffers; frames beyond are dropped by the kernel and counted in rx_missed.
 // Frames larger than the MTU that are no super-frame are dropped as kTxTooLarge. Buffers of the

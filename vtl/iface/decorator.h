@@ -4,6 +4,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "vtl/iface/interface.h"
@@ -22,6 +23,9 @@ class Decorator : public Interface {
   [[nodiscard]] bool signals_writable() const noexcept override {
     return inner_->signals_writable();
   }
+  [[nodiscard]] int events_fd() const noexcept override { return inner_->events_fd(); }
+  void attend() override { inner_->attend(); }
+  [[nodiscard]] std::optional<SealState> seal() const override { return inner_->seal(); }
   [[nodiscard]] const InterfaceCounters& counters() const noexcept override {
     return inner_->counters();
   }

@@ -29,17 +29,21 @@ Outcome<Device> Device::find(const std::string& what, const std::string& name) {
   };
   if (name.empty() || name.size() > kMaxDeviceName) return absent();
   Device out(OwnedFd(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)), name);
-  ifreq answer{};
-  if (!out.ask(SIOCGIFINDEX, answer)) return absent();
-  out.index_ = answer.ifr_ifindex;
-  answer = {};
-  if (!out.ask(SIOCGIFHWADDR, answer)) return absent();
-  out.is_ethernet_ =
-      answer.ifr_hwaddr.sa_family == ARPHRD_ETHER || answer.ifr_hwaddr.sa_family == ARPHRD_LOOPBACK;
-  std::array<std::uint8_t, wire::MacAddress::kSize> octets{};
-  std::memcpy(octets.data(), answer.ifr_hwaddr.sa_data, octets.size());
-  out.mac_ = wire::MacAddress(octets);
+  if (!out.find_again()) return absent();
   return out;
+}
+
+bool Device::find_again() noexcept {
+  ifreq index{};
+  ifreq address{};
+  if (!ask(SIOCGIFINDEX, index) || !ask(SIOCGIFHWADDR, address)) return false;
+  index_ = index.ifr_ifindex;
+  const auto family = address.ifr_hwaddr.sa_family;
+  is_ethernet_ = family == ARPHRD_ETHER || family == ARPHRD_LOOPBACK;
+  std::array<std::uint8_t, wire::MacAddress::kSize> octets{};
+  std::memcpy(octets.data(), address.ifr_hwaddr.sa_data, octets.size());
+  mac_ = wire::MacAddress(octets);
+  return true;
 }
 
 bool Device::exists() const noexcept {

@@ -51,6 +51,8 @@ class Device {
   /// Ethernet, or loopback, which has Ethernet headers too.
   [[nodiscard]] bool is_ethernet() const noexcept { return is_ethernet_; }
 
+  /// Becomes the device that has the name now; false, and nothing changes, when there is none.
+  [[nodiscard]] bool find_again() noexcept;
   /// Still there: no other device has taken its name either.
   [[nodiscard]] bool exists() const noexcept;
   /// There, up and with carrier.

@@ -13,6 +13,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -38,6 +39,13 @@ struct InterfaceCounters {
   /// Frames lost before VTL could read them, as the kernel tells.
   Counter rx_missed;
   DropCounters drops;
+};
+
+/// How far the host is kept away from an interface's device (seal.h).
+struct SealState {
+  bool whole = false;
+  std::string trouble{};      ///< not whole: why, and what would be right
+  std::uint64_t reseals = 0;  ///< how often what was lost has been put back
 };
 
 enum class ReadStatus : std::uint8_t {
@@ -74,6 +82,14 @@ class Interface {
   /// Whether fd() becomes writable after write() fell short; otherwise the caller tries again
   /// later.
   [[nodiscard]] virtual bool signals_writable() const noexcept { return false; }
+
+  /// Becomes readable when there is something to attend() to beside frames: what becomes of the
+  /// device, say. -1: there never is.
+  [[nodiscard]] virtual int events_fd() const noexcept { return -1; }
+  /// Bounded work; called when events_fd() is readable, and at any other time.
+  virtual void attend() {}
+  /// Not set: nothing is sealed.
+  [[nodiscard]] virtual std::optional<SealState> seal() const { return std::nullopt; }
 
   /// From now on leaves unread what `cut` forwards (cut_through.h); false when this kind of
   /// interface, or the kernel, cannot.

@@ -154,9 +154,9 @@ int SealFilters::add_clsact(int device) {
   return error == EEXIST ? 0 : error;
 }
 
-int SealFilters::put(int device, SealSide side, std::uint32_t mark, bool replace) {
+int SealFilters::put(int device, SealSide side, std::uint32_t mark) {
   const auto program = program_of(side, mark);
-  Request request(device, side, RTM_NEWTFILTER, NLM_F_CREATE | (replace ? 0 : NLM_F_EXCL));
+  Request request(device, side, RTM_NEWTFILTER, NLM_F_CREATE);
   nlattr* const options = mnl_attr_nest_start(request.header(), TCA_OPTIONS);
   mnl_attr_put_u16(request.header(), TCA_BPF_OPS_LEN, static_cast<std::uint16_t>(program.size()));
   mnl_attr_put(request.header(), TCA_BPF_OPS, program.size() * sizeof(sock_filter), program.data());

@@ -41,8 +41,8 @@ class SealFilters {
 
   /// Makes room for filters at the device; that there is some already is no error.
   [[nodiscard]] int add_clsact(int device);
-  /// EEXIST when a filter of a seal is there and `replace` is not set.
-  [[nodiscard]] int put(int device, SealSide side, std::uint32_t mark, bool replace);
+  /// In place of the filter of another seal, in one step, when there is one.
+  [[nodiscard]] int put(int device, SealSide side, std::uint32_t mark);
   /// 0: it is there and does what put() made it for. ENOENT, EINVAL: it is not; EILSEQ: another
   /// does something else in its place.
   [[nodiscard]] int look(int device, SealSide side, std::uint32_t mark);

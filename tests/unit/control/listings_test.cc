@@ -63,6 +63,22 @@ TEST(Prometheus, AProxyTellsWhetherItIsUpAndHowFarItsTorHasCome) {
   EXPECT_THAT(text, HasSubstr("vtl_proxy_tor_circuits{proxy=\"tor\"} 5\n"));
 }
 
+TEST(Listings, AnInterfaceTellsWhetherItIsSealedAndWhyNot) {
+  auto status = sample_status();
+  EXPECT_TRUE(json::parse(status_json(status))["interfaces"][0]["sealed"].is_null());
+  EXPECT_EQ(prometheus_text(status, {}).find("vtl_interface_sealed"), std::string::npos);
+  status.interfaces[0].seal = {.whole = true, .trouble = {}, .reseals = 2};
+  EXPECT_EQ(json::parse(status_json(status))["interfaces"][0]["sealed"], true);
+  EXPECT_EQ(json::parse(stats_json(status, {}))["interfaces"][0]["reseals"], 2);
+  status.interfaces[0].seal = {.whole = false, .trouble = "the device has gone", .reseals = 2};
+  const auto listing = json::parse(status_json(status));
+  EXPECT_EQ(listing["interfaces"][0]["sealed"], false);
+  EXPECT_EQ(listing["interfaces"][0]["unsealed_because"], "the device has gone");
+  const auto text = prometheus_text(status, {});
+  EXPECT_THAT(text, HasSubstr("vtl_interface_sealed{interface=\"vm1\"} 0\n"));
+  EXPECT_THAT(text, HasSubstr("vtl_interface_reseals_total{interface=\"vm1\"} 2\n"));
+}
+
 TEST(Prometheus, AFamilyHasHelpAndTypeOnceAndEscapesItsLabels) {
   auto status = sample_status();
   auto second = status.interfaces[0];

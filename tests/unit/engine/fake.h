@@ -2,6 +2,8 @@
 // record what they saw, and a way to turn a worker's loop by hand.
 #pragma once
 
+#include <unistd.h>
+
 #include <deque>
 #include <functional>
 #include <memory>
@@ -41,6 +43,8 @@ struct Wire {
   int open = 0;                              ///< interfaces on this wire now
   int opened = 0;
   std::size_t reads = 0;
+  int events_fd = -1;  ///< of the interface; attend() reads it
+  std::size_t attended = 0;
 
   void send(std::uint8_t to, std::uint8_t from, std::uint8_t tag) {
     in.push_back(frame(to, from, tag));
@@ -59,6 +63,12 @@ class FakeInterface final : public iface::Interface {
   int fd() const noexcept override { return -1; }
   iface::Capabilities capabilities() const noexcept override { return {}; }
   wire::MacAddress mac() const noexcept override { return {}; }
+
+  int events_fd() const noexcept override { return wire_.events_fd; }
+  void attend() override {
+    std::uint64_t event = 0;
+    if (::read(wire_.events_fd, &event, sizeof event) == sizeof event) ++wire_.attended;
+  }
 
   iface::ReadStatus read(PacketPool& pool, Time now, Batch& batch) override {
     ++wire_.reads;

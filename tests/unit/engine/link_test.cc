@@ -2,6 +2,8 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include "tests/unit/engine/fake.h"
 
@@ -327,6 +329,31 @@ TEST(Port, EndedPolledInterface_WakesTheWorkerNoMore) {
   int turns = 0;
   EXPECT_TRUE(worker.until([&] { return fired || ++turns > 20; }));
   EXPECT_TRUE(fired) << "polling would have turned the loop a thousand times until the timer";
+}
+
+TEST(Port, AnInterfaceWithNewsIsAttendedTo_AlsoWhenItsFramesHaveEnded) {
+  HandWorker worker;
+  Wire wire;
+  wire.ended = true;
+  wire.events_fd = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  ASSERT_GE(wire.events_fd, 0);
+  struct Nowhere final : FrameSink {
+    void push(Batch& batch) override { batch.clear(); }
+  } nowhere;
+  {
+    Port port(*worker, "file", std::make_unique<FakeInterface>("f", wire));
+    port.start(nowhere);
+    ASSERT_TRUE(worker.until([&] { return port.closed(); }));
+    EXPECT_EQ(wire.attended, 0U) << "nothing has happened yet";
+    const std::uint64_t one = 1;
+    ASSERT_EQ(::write(wire.events_fd, &one, sizeof one), ssize_t{sizeof one});
+    EXPECT_TRUE(worker.until([&] { return wire.attended == 1; }));
+    port.stop_reading();
+    ASSERT_EQ(::write(wire.events_fd, &one, sizeof one), ssize_t{sizeof one});
+    worker.turns(10);
+    EXPECT_EQ(wire.attended, 1U) << "it is over";
+  }
+  ::close(wire.events_fd);
 }
 
 TEST_F(LinkTest, ReadingIsBoundedPerTurn) {
