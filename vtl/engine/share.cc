@@ -13,6 +13,8 @@ Engine::Share::Share(const EngineConfig& c, const Placement& p, std::unique_ptr<
   hubs.resize(config.interfaces.size());
   peers.resize(config.peers.size());
   proxies.resize(config.proxies.size());
+  proxy_shares.resize(config.links.size());
+  for (auto& shares : proxy_shares) shares.resize(config.proxies.size());
   links.resize(config.links.size());
   made_.resize(config.links.size());
 }
@@ -80,7 +82,7 @@ Outcome<void> Engine::Share::make_link(std::size_t i) {
   setup.guest = &guest;
   setup.guest_interface = &guest.interface();
   setup.find_peer = [this](std::string_view name) { return find_peer(name); };
-  setup.find_proxy = [this](std::string_view name) { return find_proxy(name); };
+  setup.find_proxy = [this, i](std::string_view name) { return find_proxy(i, name); };
   const std::size_t network = placement.network[i];
   FrameSink* place = nullptr;
   if (network != Placement::kNone) {
@@ -132,9 +134,13 @@ transport::Transport* Engine::Share::find_peer(std::string_view name) const {
   return nullptr;
 }
 
-transport::Proxy* Engine::Share::find_proxy(std::string_view name) const {
+// Each link has its own part of a proxy's bounds.
+transport::Proxy* Engine::Share::find_proxy(std::size_t link, std::string_view name) {
   for (std::size_t i = 0; i < proxies.size(); ++i) {
-    if (config.proxies[i].name == name) return proxies[i].get();
+    if (config.proxies[i].name != name || proxies[i] == nullptr) continue;
+    auto& share = proxy_shares[link][i];
+    if (share == nullptr) share = proxies[i]->share();
+    return share != nullptr ? share.get() : proxies[i].get();
   }
   return nullptr;
 }
@@ -194,6 +200,7 @@ void Engine::Share::close() {
   }
   made_.clear();
   peers.clear();
+  proxy_shares.clear();
   proxies.clear();
   links.clear();
   hubs.clear();

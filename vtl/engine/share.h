@@ -37,6 +37,7 @@ struct Engine::Share {
   std::vector<std::unique_ptr<Hub>> hubs;  // by interface
   std::vector<std::unique_ptr<transport::Transport>> peers;
   std::vector<std::unique_ptr<transport::Proxy>> proxies;
+  std::vector<std::vector<std::unique_ptr<transport::Proxy>>> proxy_shares;  // by link, by proxy
   std::vector<std::unique_ptr<Link>> links;
 
  private:
@@ -53,7 +54,7 @@ struct Engine::Share {
   [[nodiscard]] Outcome<void> make_link(std::size_t i);
   [[nodiscard]] Outcome<void> set_fast_path(std::size_t i);
   [[nodiscard]] transport::Transport* find_peer(std::string_view name) const;
-  [[nodiscard]] transport::Proxy* find_proxy(std::string_view name) const;
+  [[nodiscard]] transport::Proxy* find_proxy(std::size_t link, std::string_view name);
 };
 
 }  // namespace vtl::engine

@@ -13,7 +13,8 @@
 // open() or look_up(); after a look-up's answer, or its destruction, nothing more is called;
 // streams and look-ups are destroyed before their proxy.
 // Bounds: streams and look-ups at one time, time from open() to its answer (the implementation's
-// options); at the bound a stream is refused with kLimit.
+// options); at the bound a stream is refused with kLimit. Users that must not take each other's
+// room have a share() each.
 #pragma once
 
 #include <cstdint>
@@ -104,6 +105,11 @@ class Proxy {
   /// Whether a connection from the proxy to `address` might end on the proxy's own host: it is this
   /// host's address, and the proxy does not refuse such by itself (Tor does).
   [[nodiscard]] virtual bool stands_at(const wire::IpAddress& address) = 0;
+
+  /// The same proxy for one of several users: each of them has an equal part of the streams and
+  /// look-ups at one time, so none can take the others' room. It goes before the proxy, and after
+  /// its own streams and look-ups. Null: there is no bound to be shared.
+  [[nodiscard]] virtual std::unique_ptr<Proxy> share() { return nullptr; }
 
   /// False while the last attempt to reach it failed; probed in the background meanwhile.
   [[nodiscard]] virtual bool up() const noexcept = 0;

@@ -50,8 +50,11 @@ std::string in_words(Duration time) {
 
 }  // namespace
 
-SocksConnection::SocksConnection(SocksState& state)
-    : state_(state), begun_(state.reactor().now()), timer_([this] { enter_timer(); }) {}
+SocksConnection::SocksConnection(SocksState& state, SocksUser* user)
+    : state_(state),
+      user_(user),
+      begun_(state.reactor().now()),
+      timer_([this] { enter_timer(); }) {}
 
 SocksConnection::~SocksConnection() {
   close(false);
@@ -63,7 +66,7 @@ std::string SocksConnection::where() const {
 }
 
 void SocksConnection::dial(const SocksRequest& request, bool counts, bool pipelined) {
-  if (counts && !state_.enter()) {
+  if (counts && !state_.enter(user_)) {
     fail_soon(Failure::kLimited, StreamError::kLimit);
     return;
   }
@@ -144,7 +147,7 @@ void SocksConnection::close(bool in_order) noexcept {
     ::setsockopt(fd_.get(), SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
   }
   fd_.reset();
-  if (std::exchange(counted_, false)) state_.leave();
+  if (std::exchange(counted_, false)) state_.leave(user_);
 }
 
 void SocksConnection::enter_event(Readiness ready) {

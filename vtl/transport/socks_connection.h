@@ -38,7 +38,8 @@ class SocksConnection {
     kLimited,  ///< a bound of ours
   };
 
-  explicit SocksConnection(SocksState& state);
+  /// `user`: whom it counts for, beside all; it outlives the connection. Null: nobody.
+  SocksConnection(SocksState& state, SocksUser* user);
 
   /// Begins. Calls nothing back. A connection that counts (not a probe) is bounded by max_streams.
   void dial(const SocksRequest& request, bool counts, bool pipelined);
@@ -90,6 +91,7 @@ class SocksConnection {
   [[nodiscard]] std::string where() const;
 
   SocksState& state_;
+  SocksUser* user_;
   Descriptor fd_;
   bool counted_ = false;
   bool connected_ = false;

@@ -67,7 +67,8 @@ struct SocksOptions {
   Duration probe_min =
       500ms;                ///< between attempts while the proxy is down: at first; 10 ms to 60 s
   Duration probe_max = 8s;  ///< and at most; from probe_min to 600 s
-  /// Streams and look-ups at one time, per worker; 1 to 1048576. Beyond it: kLimit. The ports that
+  /// Streams and look-ups at one time, per worker; 1 to 1048576, and of each user of the proxy an
+  /// equal part (Proxy::share()). Beyond it: kLimit. The ports that
   /// the system has for connections to one address may end before (net.ipv4.ip_local_port_range).
   std::uint32_t max_streams = 65536;
   /// Tor only; used by worker 0.

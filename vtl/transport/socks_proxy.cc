@@ -1,6 +1,7 @@
 #include "vtl/transport/socks_proxy.h"
 
 #include <algorithm>
+#include <cassert>
 #include <utility>
 
 #include "vtl/transport/local_addresses.h"
@@ -16,7 +17,7 @@ namespace {
 class Probe final : public SocksConnection {
  public:
   Probe(SocksState& state, std::function<void()> on_failed)
-      : SocksConnection(state), on_failed_(std::move(on_failed)) {}
+      : SocksConnection(state, nullptr), on_failed_(std::move(on_failed)) {}
 
   void start(bool credentials) {
     SocksRequest request{SocksCommand::kConnect, "probe.invalid", wire::Port(1), {}};
@@ -38,8 +39,8 @@ class Probe final : public SocksConnection {
 
 class SocksLookUp final : public LookUp, private SocksConnection {
  public:
-  SocksLookUp(SocksState& state, LookUpAnswer answer)
-      : SocksConnection(state), answer_(std::move(answer)) {}
+  SocksLookUp(SocksState& state, SocksUser* user, LookUpAnswer answer)
+      : SocksConnection(state, user), answer_(std::move(answer)) {}
 
   void start(const Host& host, std::string_view isolation) {
     const auto* name = std::get_if<std::string>(&host);
@@ -93,7 +94,11 @@ class SocksProxy final : public Proxy, public SocksState {
 
   std::unique_ptr<Stream> open(const Destination& destination, std::string_view isolation,
                                StreamHandler& handler) override {
-    auto stream = std::make_unique<SocksStream>(*this, handler);
+    return open_for(nullptr, destination, isolation, handler);
+  }
+  std::unique_ptr<Stream> open_for(SocksUser* user, const Destination& destination,
+                                   std::string_view isolation, StreamHandler& handler) {
+    auto stream = std::make_unique<SocksStream>(*this, user, handler);
     stream->open(destination, isolation);
     return stream;
   }
@@ -101,8 +106,12 @@ class SocksProxy final : public Proxy, public SocksState {
   bool looks_up() const noexcept override { return options().tor; }
   std::unique_ptr<LookUp> look_up(const Host& host, std::string_view isolation,
                                   LookUpAnswer answer) override {
+    return look_up_for(nullptr, host, isolation, std::move(answer));
+  }
+  std::unique_ptr<LookUp> look_up_for(SocksUser* user, const Host& host, std::string_view isolation,
+                                      LookUpAnswer answer) {
     SocksState::counters().look_ups.add();
-    auto look_up = std::make_unique<SocksLookUp>(*this, std::move(answer));
+    auto look_up = std::make_unique<SocksLookUp>(*this, user, std::move(answer));
     look_up->start(host, isolation);
     return look_up;
   }
@@ -111,6 +120,7 @@ class SocksProxy final : public Proxy, public SocksState {
     return own_ && own_->contains(address);
   }
 
+  std::unique_ptr<Proxy> share() override;
   bool up() const noexcept override { return SocksState::up(); }
   const ProxyCounters& counters() const noexcept override { return SocksState::counters(); }
   ProxyStatus status() const override {
@@ -151,6 +161,47 @@ class SocksProxy final : public Proxy, public SocksState {
   std::optional<TorControl> control_;
   std::optional<LocalAddresses> own_;  // where this host's own addresses could be asked for
 };
+
+/// What one user sees of it.
+class SocksShare final : public Proxy {
+ public:
+  explicit SocksShare(SocksProxy& proxy) : proxy_(proxy) { proxy_.add_user(); }
+  ~SocksShare() override {
+    assert(user_.in_use == 0 && "streams and look-ups are destroyed before their share");
+    proxy_.remove_user();
+  }
+  SocksShare(const SocksShare&) = delete;
+  SocksShare& operator=(const SocksShare&) = delete;
+
+  std::string_view kind() const noexcept override { return proxy_.kind(); }
+  std::unique_ptr<Stream> open(const Destination& destination, std::string_view isolation,
+                               StreamHandler& handler) override {
+    return proxy_.open_for(&user_, destination, isolation, handler);
+  }
+  bool looks_up() const noexcept override { return proxy_.looks_up(); }
+  std::unique_ptr<LookUp> look_up(const Host& host, std::string_view isolation,
+                                  LookUpAnswer answer) override {
+    return proxy_.look_up_for(&user_, host, isolation, std::move(answer));
+  }
+  bool stands_at(const wire::IpAddress& address) override { return proxy_.stands_at(address); }
+  bool up() const noexcept override { return proxy_.up(); }
+  ProxyStatus status() const override {
+    ProxyStatus status = proxy_.status();
+    status.streams = user_.in_use;
+    return status;
+  }
+  const ProxyCounters& counters() const noexcept override {
+    return static_cast<const SocksProxy&>(proxy_).counters();
+  }
+
+ private:
+  SocksProxy& proxy_;
+  SocksUser user_;
+};
+
+std::unique_ptr<Proxy> SocksProxy::share() {
+  return std::make_unique<SocksShare>(*this);
+}
 
 }  // namespace
 

@@ -21,10 +21,19 @@ SocksState::~SocksState() {
   assert(in_use_ == 0 && "streams and look-ups are destroyed before their proxy");
 }
 
-bool SocksState::enter() noexcept {
+bool SocksState::enter(SocksUser* user) noexcept {
   if (in_use_ >= options_.max_streams) return false;
+  if (user != nullptr) {
+    if (user->in_use >= std::max(1U, options_.max_streams / std::max(1U, users_))) return false;
+    ++user->in_use;
+  }
   ++in_use_;
   return true;
+}
+
+void SocksState::leave(SocksUser* user) noexcept {
+  --in_use_;
+  if (user != nullptr) --user->in_use;
 }
 
 std::optional<SocksCredentials> SocksState::credentials_for(std::string_view isolation) const {

@@ -18,6 +18,11 @@
 
 namespace vtl::transport {
 
+/// One of those who share a proxy.
+struct SocksUser {
+  std::uint32_t in_use = 0;
+};
+
 class SocksState {
  public:
   SocksState(const SocksOptions& options, Reactor& reactor)
@@ -34,9 +39,12 @@ class SocksState {
   [[nodiscard]] const std::string& error() const noexcept { return error_; }
   [[nodiscard]] std::uint32_t in_use() const noexcept { return in_use_; }
 
-  /// False at max_streams; else leave() is called once.
-  [[nodiscard]] bool enter() noexcept;
-  void leave() noexcept { --in_use_; }
+  /// False at max_streams, and for a `user` at its part of it, which is at least one; else leave()
+  /// is called once.
+  [[nodiscard]] bool enter(SocksUser* user) noexcept;
+  void leave(SocksUser* user) noexcept;
+  void add_user() noexcept { ++users_; }
+  void remove_user() noexcept { --users_; }
 
   /// The credentials that stand for `isolation`, or the proxy's own, or none.
   [[nodiscard]] std::optional<SocksCredentials> credentials_for(std::string_view isolation) const;
@@ -60,7 +68,7 @@ class SocksState {
   ProxyCounters counters_;
   bool up_ = true;
   bool failed_with_credentials_ = false;
-  std::uint32_t in_use_ = 0;
+  std::uint32_t in_use_ = 0, users_ = 0;
   std::string error_;
 };
 

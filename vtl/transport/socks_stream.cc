@@ -26,8 +26,8 @@ StreamError reason_of(int error) {
 
 }  // namespace
 
-SocksStream::SocksStream(SocksState& state, StreamHandler& handler)
-    : SocksConnection(state), handler_(handler) {}
+SocksStream::SocksStream(SocksState& state, SocksUser* user, StreamHandler& handler)
+    : SocksConnection(state, user), handler_(handler) {}
 
 SocksStream::~SocksStream() {
   if (end_ && shut_ && !over_) close(true);

@@ -34,7 +34,7 @@ namespace vtl::transport {
 
 class SocksStream final : public Stream, private SocksConnection {
  public:
-  SocksStream(SocksState& state, StreamHandler& handler);
+  SocksStream(SocksState& state, SocksUser* user, StreamHandler& handler);
   ~SocksStream() override;
 
   /// Begins to open it. Calls nothing back.

@@ -10,6 +10,7 @@
 
 #include "tests/unit/engine/fake.h"
 #include "vtl/engine/placement.h"
+#include "vtl/transport/socks_proxy.h"
 
 namespace vtl::engine {
 namespace {
@@ -195,6 +196,37 @@ TEST_F(EngineTest, SharedUplinkIsOpenedOnce_AndFramesFindTheirGuest) {
   EXPECT_EQ(status.uplinks[0].interface, "network");
   EXPECT_EQ(status.uplinks[0].forwarded, 1U);
   EXPECT_EQ(status.uplinks[0].macs, 3U);
+}
+
+// Each link sees a proxy with a part of its bounds, the same whenever it asks.
+TEST_F(EngineTest, LinksHaveTheirOwnShareOfAProxy) {
+  Wires second;
+  Engine engine;
+  auto config = bridge();
+  config.interfaces.push_back(second.config("guest2"));
+  transport::SocksOptions options;
+  options.name = "p";
+  options.tor = true;
+  options.address = *wire::SocketAddress::parse("127.0.0.1:9050");  // never asked for anything
+  config.proxies.push_back(
+      {"p", [options](Reactor& reactor) { return transport::make_socks(options, reactor); }});
+  std::vector<transport::Proxy*> seen;
+  const auto looks = test_service([&](TestService& service) {
+    service.on_start = [&](ServiceContext& context) {
+      for (const char* name : {"p", "p", "q"}) seen.push_back(context.proxy(name));
+    };
+  });
+  config.links[0].services = {looks};
+  config.links.push_back({"l2", "guest2", "network", {looks}, {}});
+  ASSERT_TRUE(engine.start(std::move(config)));
+  on(engine, 0, [] {});
+  ASSERT_EQ(seen.size(), 6U);
+  EXPECT_NE(seen[0], nullptr);
+  EXPECT_EQ(seen[0], seen[1]);
+  EXPECT_EQ(seen[2], nullptr);
+  EXPECT_NE(seen[3], nullptr);
+  EXPECT_NE(seen[3], seen[0]);
+  EXPECT_TRUE(engine.stop());
 }
 
 TEST_F(EngineTest, StopWaitsForServicesWhileFramesStillFlow) {

@@ -113,6 +113,54 @@ TEST_F(SocksProxies, MaxStreams) {
   EXPECT_EQ(proxy->status().streams, 2U);
 }
 
+// One that opens all it can leaves the others what is theirs.
+TEST_F(SocksProxies, UsersHaveEqualPartsOfMaxStreams) {
+  SocksOptions with = options();
+  with.max_streams = 5;
+  with.tor = true;
+  const auto proxy = make(with);
+  auto greedy = proxy->share();
+  const auto other = proxy->share();
+  server.plan.reply.clear();
+  auto one = quiet(), two = quiet(), beyond = quiet();
+  open(*greedy, *one);
+  const auto look_up = greedy->look_up(std::string("a"), "", [](auto) {});
+  open(*greedy, *two);
+  EXPECT_EQ(until_refused(*two), StreamError::kLimit) << "a half of five is two";
+  EXPECT_EQ(greedy->status().streams, 2U);
+  server.plan.reply = SocksPlan().reply;
+  auto first = quiet(), second = quiet();
+  open(*other, *first);
+  open(*other, *second);
+  EXPECT_TRUE(until_open(*first));
+  EXPECT_TRUE(until_open(*second));
+  EXPECT_EQ(proxy->status().streams, 4U);
+  open(*other, *beyond);
+  EXPECT_EQ(until_refused(*beyond), StreamError::kLimit);
+  EXPECT_EQ(proxy->counters().limited.value(), 2U);
+  first->stream.reset();
+  auto again = quiet();
+  open(*other, *again);
+  EXPECT_TRUE(until_open(*again)) << "what ended is free again";
+}
+
+TEST_F(SocksProxies, WhoIsLeftAloneHasAllOfMaxStreams) {
+  SocksOptions with = options();
+  with.max_streams = 2;
+  const auto proxy = make(with);
+  const auto stays = proxy->share();
+  std::vector<std::unique_ptr<Proxy>> others;
+  for (int i = 0; i < 3; ++i) others.push_back(proxy->share());
+  auto one = quiet(), two = quiet(), three = quiet();
+  open(*stays, *one);
+  EXPECT_TRUE(until_open(*one)) << "one at least, however many there are";
+  open(*stays, *two);
+  EXPECT_EQ(until_refused(*two), StreamError::kLimit);
+  others.clear();
+  open(*stays, *three);
+  EXPECT_TRUE(until_open(*three));
+}
+
 TEST_F(SocksProxies, NoDescriptorsLeft) {
   const auto proxy = make(options());
   rlimit before{};
