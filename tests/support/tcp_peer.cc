@@ -119,6 +119,15 @@ Outcome<lab::Fd> socket_in(const lab::Host& host) {
   return fd;
 }
 
+/// To any address of the host's.
+Outcome<void> bind_port(const lab::Fd& fd, std::uint16_t port) {
+  const int on = 1;
+  ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  Address a = any_address(port);
+  if (::bind(fd.get(), a.get(), a.size) != 0) return kernel_says("bind", errno);
+  return {};
+}
+
 constexpr std::size_t kBlock = std::size_t{256} << 10;
 
 }  // namespace
@@ -126,21 +135,21 @@ constexpr std::size_t kBlock = std::size_t{256} << 10;
 Outcome<Tcp> Tcp::listen(const lab::Host& host, std::uint16_t port) {
   auto fd = socket_in(host);
   if (!fd) return std::unexpected(fd.error());
-  const int on = 1;
-  ::setsockopt(fd->get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-  Address a = any_address(port);
-  if (::bind(fd->get(), a.get(), a.size) != 0) return kernel_says("bind", errno);
+  if (auto bound = bind_port(*fd, port); !bound) return std::unexpected(bound.error());
   if (::listen(fd->get(), 1024) != 0) return kernel_says("listen", errno);
   return Tcp(std::move(*fd));
 }
 
 Outcome<Tcp> Tcp::connect(const lab::Host& host, const std::string& address, std::uint16_t port,
-                          Duration bound) {
+                          Duration bound, std::uint16_t source_port) {
   const auto deadline = std::chrono::steady_clock::now() + bound;
   auto fd = socket_in(host);
   if (!fd) return std::unexpected(fd.error());
   auto a = address_of(address, port);
   if (!a) return std::unexpected(a.error());
+  if (source_port != 0) {
+    if (auto done = bind_port(*fd, source_port); !done) return std::unexpected(done.error());
+  }
   if (::connect(fd->get(), a->get(), a->size) != 0) {
     if (errno != EINPROGRESS) return kernel_says("connect", errno);
     if (auto ready = wait_for(fd->get(), POLLOUT, deadline, "connect"); !ready) {

@@ -26,9 +26,10 @@ class Tcp {
  public:
   /// A listening socket in `host`, any address.
   static Outcome<Tcp> listen(const lab::Host& host, std::uint16_t port);
-  /// Connects from `host`. The error is the kernel's: "connect: Connection refused".
+  /// Connects from `host`. The error is the kernel's: "connect: Connection refused". A
+  /// `source_port` is used again as soon as the kernel allows it.
   static Outcome<Tcp> connect(const lab::Host& host, const std::string& address, std::uint16_t port,
-                              Duration bound = 30s);
+                              Duration bound = 30s, std::uint16_t source_port = 0);
   [[nodiscard]] Outcome<Tcp> accept(Duration bound = 30s);
 
   /// Sends `octets` of the stream of `seed`.
