@@ -73,13 +73,13 @@ class SealTest : public ::testing::Test {
           (void)at.read(pool_, clock_.now(), batch);
           return std::ranges::any_of(batch, [&](const Packet& p) { return is(p, seq); });
         },
-        5s));
+        60s));
     return batch;
   }
 
   bool pings(lab::Host& from, const char* to) {
     auto ping = must(from.start({.argv = {"ping", "-c", "1", "-W", "1", to}}));
-    return must(ping.wait(10s)).ok();
+    return must(ping.wait(60s)).ok();
   }
   void tc(std::vector<std::string> words) {
     words.insert(words.begin(), "tc");
@@ -142,7 +142,8 @@ TEST_F(SealTest, ASecondVtlOfTheDeviceIsRefusedAndTheFirstHeldToNothing) {
   const auto second = try_seal();
   ASSERT_FALSE(second);
   EXPECT_EQ(second.error().message,
-            "seal in0: another VTL has sealed it and runs; stop that one first");
+            "seal in0: another process, a running vtl most likely, has the claim on it; stop that "
+            "one first (ss -xlp | grep vtl-seal-in0)");
   EXPECT_EQ(filters("egress") + filters("ingress"), before);
   EXPECT_TRUE(send(*first, 1));
   EXPECT_EQ(read_up_to(*guest, 1).size(), 1U);
@@ -171,7 +172,7 @@ bool attend_until(iface::Interface& interface, Reached reached) {
         if (test::ready(interface.events_fd(), POLLIN, 0)) interface.attend();
         return reached();
       },
-      10s);
+      60s);
 }
 
 bool attend_until_whole(iface::Interface& interface, bool whole) {
@@ -235,7 +236,7 @@ TEST_F(SealTest, WhatCannotBeSealedIsNotCarriedUntilItCan) {
         EXPECT_NE(vtl->read(pool_, clock_.now(), read), iface::ReadStatus::kClosed);
         return vtl->counters().drops.value(DropReason::kUnsealed) >= 2;
       },
-      5s));
+      60s));
   EXPECT_TRUE(read.empty());
   tc({"filter", "del", "dev", "in0", "ingress", "pref", "1"});
   ASSERT_TRUE(attend_until_whole(*vtl, true));
@@ -255,7 +256,7 @@ TEST_F(SealTest, ADeviceThatIsMadeAgainIsSealedFirstAndThenUsed) {
   EXPECT_EQ(vtl->read(pool_, clock_.now(), batch), iface::ReadStatus::kOk);
   must(lab_.connect({guest_, "eth0"}, {host_, "in0"}));
   ASSERT_TRUE(attend_until_whole(*vtl, true));
-  EXPECT_EQ(vtl->seal()->reseals, 1U);
+  EXPECT_EQ(vtl->seal()->reseals, 0U) << "nobody has broken a seal";
   auto guest = open(guest_, "eth0");
   auto beside = open(host_, "in0");
   EXPECT_FALSE(send(*beside, 1));
@@ -264,6 +265,8 @@ TEST_F(SealTest, ADeviceThatIsMadeAgainIsSealedFirstAndThenUsed) {
   EXPECT_TRUE(send(*guest, 3));
   read_up_to(*vtl, 3);
   EXPECT_EQ(vtl->mac(), must(host_.mac("in0")));
+  // What the kernel told of VTL's own filters is read by now: they are no stranger's.
+  ASSERT_TRUE(attend_until(*vtl, [&] { return !test::ready(vtl->events_fd(), POLLIN, 0); }));
   vtl.reset();
   EXPECT_EQ(filters("ingress") + filters("egress"), "") << "made by this one, and taken away";
 }
@@ -278,12 +281,14 @@ TEST_F(SealTest, OneThatSeveralWorkersShareIsSealedAgainAndClosed) {
   EXPECT_EQ(workers[1]->events_fd(), -1) << "one attends for all";
   must(host_.ip("link del in0"));
   must(lab_.connect({guest_, "eth0"}, {host_, "in0"}));
-  ASSERT_TRUE(attend_until(*workers[0], [&] { return workers[0]->seal()->reseals == 1; }));
   Batch batch;
+  ASSERT_TRUE(attend_until(*workers[0], [&] {
+    return workers[0]->read(pool_, clock_.now(), batch) == iface::ReadStatus::kClosed;
+  }));
   for (auto& worker : workers) {
     EXPECT_TRUE(lab::wait_until(
         [&] { return worker->read(pool_, clock_.now(), batch) == iface::ReadStatus::kClosed; },
-        5s));
+        60s));
     EXPECT_TRUE(worker->seal()->whole);
   }
 }
@@ -296,8 +301,10 @@ TEST_F(SealTest, OneThatWasLeftIsTakenAwayByHandAndOneThatIsHeldIsNot) {
   auto vtl = seal({.seal = SealUse::kKeep});
   const auto held = unseal("in0");
   ASSERT_FALSE(held);
-  EXPECT_EQ(held.error().message,
-            "unseal in0: a running vtl has sealed it; stop that one first: vtl stop");
+  EXPECT_EQ(
+      held.error().message,
+      "unseal in0: another process, a running vtl most likely, has the claim on it; stop that "
+      "one first: vtl stop (ss -xlp | grep vtl-seal-in0)");
   vtl.reset();
   EXPECT_FALSE(pings(host_, "10.0.0.1"));
   EXPECT_TRUE(must(unseal("in0")));

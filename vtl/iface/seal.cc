@@ -18,6 +18,8 @@
 namespace vtl::iface {
 namespace {
 
+constexpr Duration kWarnings = 1s;  // at most one for each loss in so long; all are counted
+
 std::uint32_t draw_mark() {
   std::random_device source;
   std::uint32_t mark = 0;
@@ -125,7 +127,10 @@ Outcome<std::shared_ptr<Seal>> Seal::open(const std::string& device, SealUse use
   if (!found) return std::unexpected(found.error());
   auto claim = take_claim(claim_of(device));
   if (!claim && claim.error() == EADDRINUSE) {
-    return failed(device, "another VTL has sealed it and runs; stop that one first");
+    return failed(device,
+                  fmt::format("another process, a running vtl most likely, has the claim on "
+                              "it; stop that one first (ss -xlp | grep {})",
+                              claim_of(device)));
   }
   if (!claim) return failed(device, refusal("claim", claim.error()));
   auto filters = SealFilters::open();
@@ -200,14 +205,15 @@ void Seal::look() {
     return;
   }
   // One may have been made again with the number that it had.
-  const bool fresh = device_.index() != before || std::exchange(removed_, false);
+  const bool fresh = std::exchange(removed_, false) || device_.index() != before;
   if (fresh) {
     use_ = wanted_use_;
     ++devices_;
   }
   const auto put = close_device(fresh);
   if (put) {
-    settle({}, *put);
+    if (fresh) log::info("device {} was made again: sealed, and used", device_.name());
+    settle({}, *put && !fresh);
     return;
   }
   settle(fmt::format("{}; nothing is carried until it can be sealed; what stands in the way is in "
@@ -222,7 +228,11 @@ void Seal::settle(std::string trouble, bool put_back) {
   const std::scoped_lock lock(mutex_);
   if (put_back) {
     ++state_.reseals;
-    log::warn("device {} had lost its seal; it is sealed again", device_.name());
+    const Time now = SystemClock().now();
+    if (now >= warned_ + kWarnings)
+      log::warn("device {} had lost its seal; it is sealed again ({} times so far)", device_.name(),
+                state_.reseals);
+    warned_ = now;
   }
   if (!whole && trouble != state_.trouble) {
     log::warn("device {} is not sealed: {}", device_.name(), trouble);
@@ -241,8 +251,10 @@ Outcome<bool> Seal::remove(const std::string& device) {
   if (!found) return std::unexpected(found.error());
   const auto claim = take_claim(claim_of(device));
   if (!claim && claim.error() == EADDRINUSE) {
-    return fail(fmt::format("unseal {}: a running vtl has sealed it; stop that one first: vtl stop",
-                            device));
+    return fail(
+        fmt::format("unseal {}: another process, a running vtl most likely, has the claim on "
+                    "it; stop that one first: vtl stop (ss -xlp | grep {})",
+                    device, claim_of(device)));
   }
   auto filters = SealFilters::open();
   if (!filters)

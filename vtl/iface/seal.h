@@ -38,6 +38,7 @@
 #include <string>
 
 #include "vtl/base/result.h"
+#include "vtl/base/time.h"
 #include "vtl/iface/device.h"
 #include "vtl/iface/interface.h"
 #include "vtl/iface/seal_filters.h"
@@ -95,6 +96,7 @@ class Seal {
   SealFilters filters_;
   MnlSocket events_;
   const std::uint32_t mark_;
+  Time warned_{};
   bool removed_ = false;  // told so, and not looked for its successor since
   std::uint32_t devices_ = 1;
   std::atomic<std::uint32_t> device_number_{0};

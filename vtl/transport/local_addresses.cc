@@ -19,7 +19,17 @@ constexpr std::size_t kReply = 4096;
 
 // The kernel has no way there, so nothing here can connect to it.
 bool means_no_route(int error) {
-  return error == ENETUNREACH || error == EHOSTUNREACH || error == EACCES || error == EINVAL;
+  switch (error) {
+    case ENETUNREACH:
+    case EHOSTUNREACH:
+    case EACCES:
+    case EINVAL:
+    case EOPNOTSUPP:  // without IPv6
+    case EAFNOSUPPORT:
+      return true;
+    default:
+      return false;
+  }
 }
 
 // What the reply says; nothing: it is not the one to `sequence`.

@@ -339,6 +339,33 @@ TEST(Anonymizer, Resolve_LookUpsOverUdpAndTcpHaveOneBound) {
   EXPECT_TRUE(world.run_until([&] { return world.metric("dns_look_ups_waiting") == kMost - 16; }));
 }
 
+// What is left of a look-up is destroyed a turn after its answer, when the service may be gone.
+TEST(Anonymizer, Resolve_ALookUpMayOutliveTheService) {
+  AnonymizerOptions options;
+  options.dns = DnsMode::kResolve;
+  AnonymizerWorld world(options);
+  bool ended = false;
+  world.proxy.on_look_up = [&](const transport::Host&) {
+    world.reactor.post([&] {
+      world.reactor.post([&] {
+        world.anonymizer.reset();
+        ended = true;
+      });
+    });
+    return transport::Host(*wire::IpAddress::parse("203.0.114.7"));
+  };
+  world.connect(4000, "9.9.9.9:53");
+  auto& end = world.end(4000, "9.9.9.9:53");
+  ASSERT_TRUE(world.run_until([&] { return end.state() == State::kEstablished; }));
+  const auto message = query("late.example");
+  write(end,
+        std::string{'\0', static_cast<char>(message.size())} +
+            std::string(message.begin(), message.end()),
+        world.reactor.now());
+  EXPECT_TRUE(world.run_until([&] { return ended; }));
+  world.reactor.run_tasks();
+}
+
 TEST(Anonymizer, Resolve_ALargeQuestionIsAnsweredFromWhatWasKept) {
   AnonymizerOptions options;
   options.dns = DnsMode::kResolve;

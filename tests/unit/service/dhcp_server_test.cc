@@ -139,6 +139,19 @@ TEST(DhcpServer, WhoHadAnAddressFromHere_IsNoStranger) {
   EXPECT_EQ(server.discover(2), only) << "it was last heard of before it was given back";
 }
 
+TEST(DhcpServer, WhoComesBackToAnAddressThatAStrangerUsesByNow_IsRefused) {
+  Server server;
+  const Ipv4Address first = server.discover(1);
+  ASSERT_EQ(server.select(1, first)->message.type, DhcpType::kAck);
+  DhcpFields release = from(DhcpType::kRelease, 1);
+  release.client = first;
+  release.server = kGateway;
+  EXPECT_FALSE(server.tell(release, first));
+  server.users[first] = mac(100);
+  EXPECT_EQ(server.reboot(1, first)->message.type, DhcpType::kNak);
+  EXPECT_NE(server.discover(1), first);
+}
+
 TEST(DhcpServer, WhatWasOfferedAndIsTakenMeanwhile_IsNotOfferedAgain) {
   Server server;
   const Ipv4Address offered = server.discover(1);

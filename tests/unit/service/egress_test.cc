@@ -243,8 +243,12 @@ TEST(EgressList, AddressesOfTheProxysHost_OnlyByARuleThatNamesThem) {
     EXPECT_TRUE(may(list, "203.0.114.6"));
     EXPECT_TRUE(may(list, "2a00::6"));
   }
-  EXPECT_TRUE(may(EgressList({allow("203.0.114.0/24", {"443"})}, own), "203.0.114.5"));
-  EXPECT_FALSE(may(EgressList({allow("203.0.114.0/24", {"443"})}, own), "203.0.114.5", 81));
+  EXPECT_TRUE(may(EgressList({allow("203.0.114.5", {"443"})}, own), "203.0.114.5"));
+  EXPECT_TRUE(may(EgressList({allow("2a00::5/128")}, own), "2a00::5"));
+  EXPECT_FALSE(may(EgressList({allow("203.0.114.5", {"443"})}, own), "203.0.114.5", 81));
+  const EgressList network({allow("203.0.114.0/24"), allow("0.0.0.0/0")}, own);
+  EXPECT_FALSE(may(network, "203.0.114.5")) << "a network in which it lies does not name it";
+  EXPECT_TRUE(may(network, "203.0.114.6"));
 }
 
 TEST(EgressList, WhetherAnyAddressIsReachedAtAll) {

@@ -115,7 +115,7 @@ TEST_P(PeerTest, APeerThatFallsSilentResetsItsStreamsAndIsDown) {
   Options o = opener_options(*listener);
   o.handshake_timeout = 2s;
   o.keepalive = 20ms;
-  o.silence = 1s;
+  o.silence = 3s;
   opener = make(o);
   End near, far;
   near.shut_down_after = false;
@@ -126,7 +126,7 @@ TEST_P(PeerTest, APeerThatFallsSilentResetsItsStreamsAndIsDown) {
     if (!requests.empty() && far.stream == nullptr) far.stream = requests[0]->accept(far);
   }
   ASSERT_EQ(near.opened, 1);
-  for (int i = 0; i < 200; ++i) {  // alive for longer than `silence`
+  for (int i = 0; i < 400; ++i) {  // alive for longer than `silence`
     reactor.run_for(5ms);
     far_reactor.run_for(5ms);
   }
@@ -216,7 +216,7 @@ TEST_P(PeerTest, WhatASilentPeerHadSentIsReadBeforeTheReset) {
   Options o = opener_options(*listener);
   o.handshake_timeout = 2s;
   o.keepalive = 20ms;
-  o.silence = 1s;
+  o.silence = 3s;
   opener = make(o);
   End near, far;
   near.shut_down_after = far.shut_down_after = false;

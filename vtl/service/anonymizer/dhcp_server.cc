@@ -148,12 +148,17 @@ std::optional<DhcpReply> DhcpServer::answer(Bytes message, Ipv4Address source, T
   return reply;
 }
 
+// The client's lease, but where somebody else has come to use its address since it ended.
+DhcpServer::Lease* DhcpServer::usable_lease(const Request& request, Time now) {
+  Lease* const lease = lease_of(request.client);
+  if (lease == nullptr || lease->state == State::kLeased) return lease;
+  if (!is_used(request, lease->address, now)) return lease;
+  set_aside(*lease, now);
+  return nullptr;
+}
+
 std::optional<DhcpReply> DhcpServer::discover(const Request& request, Time now) {
-  Lease* lease = lease_of(request.client);
-  if (lease != nullptr && lease->state != State::kLeased && is_used(request, lease->address, now)) {
-    set_aside(*lease, now);
-    lease = nullptr;
-  }
+  Lease* lease = usable_lease(request, now);
   if (lease == nullptr) {
     lease = free_lease_at(request, request.fields.requested.value_or(Ipv4Address{}), now);
     if (lease == nullptr) lease = any_lease(request, now);
@@ -171,7 +176,7 @@ std::optional<DhcpReply> DhcpServer::discover(const Request& request, Time now) 
 // RFC 2131 section 4.3.2: which of the four kinds it is, its fields say.
 std::optional<DhcpReply> DhcpServer::request(const Request& request, Time now) {
   const wire::DhcpFields& fields = request.fields;
-  Lease* lease = lease_of(request.client);
+  Lease* lease = usable_lease(request, now);
   if (fields.server && *fields.server != options_.gateway) {
     // The client has chosen another server.
     if (lease != nullptr && lease->state == State::kOffered) set_state(*lease, State::kFree, now);

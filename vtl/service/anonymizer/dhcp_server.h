@@ -117,6 +117,7 @@ class DhcpServer {
   [[nodiscard]] bool is_ours(wire::Ipv4Address address) const noexcept;
   [[nodiscard]] Duration holds(State state) const noexcept;
   [[nodiscard]] Lease* lease_of(const std::string& client) const;
+  [[nodiscard]] Lease* usable_lease(const Request& request, Time now);
   // By another than who asks, or who had it last and may not know yet that it is not his any more.
   [[nodiscard]] bool is_used(const Request& request, wire::Ipv4Address address, Time now) const;
   // Null: somebody has it, it is none of ours, or the bound.

@@ -181,6 +181,10 @@ std::optional<std::uint16_t> parse_port(std::string_view text) noexcept {
   return value;
 }
 
+bool is_single(const wire::IpNetwork& network) noexcept {
+  return network.length() == (network.address().is_v4() ? 32 : 128);
+}
+
 }  // namespace
 
 std::string normal_name(std::string_view name) {
@@ -335,26 +339,35 @@ bool EgressList::judge_name(std::string_view name, std::optional<wire::Port> por
   return first == kNone ? !inner : rules_[first].allow;
 }
 
-bool EgressList::is_outside(const IpAddress& address) const {
-  if (!is_globally_reachable(address)) return false;
-  if (!own_) return true;
+bool EgressList::is_own(const IpAddress& address) const {
+  if (!own_) return false;
   const auto inner = embedded(address);
-  return !own_(address) && !(inner && own_(*inner));
+  return own_(address) || (inner && own_(*inner));
+}
+
+bool EgressList::is_outside(const IpAddress& address) const {
+  return is_globally_reachable(address) && !is_own(address);
 }
 
 bool EgressList::judge_address(const IpAddress& address, std::uint32_t first,
                                std::optional<wire::Port> port) const {
   const IpAddress plain = unmapped(address);
   const auto inner = embedded(plain);
+  // A network that happens to hold an address of the host does not name it.
+  const auto names = [&](const wire::IpNetwork& network) {
+    return network.contains(plain) && (is_single(network) || !is_own(plain));
+  };
   for (const std::uint32_t i : about_addresses_) {
     if (i >= first) break;
     const EgressRule& rule = rules_[i];
     if (!is_about(rule, port)) continue;
     const bool any = rule.pattern.kind == EgressPattern::Kind::kAny;
-    const bool matches = any ? !rule.allow || is_outside(plain)
-                             : rule.pattern.network.contains(plain) ||
-                                   (!rule.allow && inner && rule.pattern.network.contains(*inner));
-    if (matches) return rule.allow;
+    const wire::IpNetwork& network = rule.pattern.network;
+    if (rule.allow) {
+      if (any ? is_outside(plain) : names(network)) return true;
+    } else if (any || network.contains(plain) || (inner && network.contains(*inner))) {
+      return false;
+    }
   }
   return first == kNone ? is_outside(plain) : rules_[first].allow;
 }

@@ -13,7 +13,8 @@
 // carrier-grade NAT, documentation, benchmarking, multicast, reserved, unique-local, and IPv6
 // addresses that stand for such an IPv4 one) are denied: a proxy that runs on the host would else
 // connect to the host's own services. So are addresses of this host, whatever they are, where a
-// proxy could be asked for them (`own`).
+// proxy could be asked for them (`own`): only a rule for that one address allows it, not one for a
+// network in which it lies.
 //
 // What ends in a number and is no address, and what is no name of a host at all, is denied: there
 // is nothing of that kind in the DNS, and programs differ in what they make of it.
@@ -106,6 +107,7 @@ class EgressList {
   [[nodiscard]] std::uint32_t first_for_name(std::string_view name,
                                              std::optional<wire::Port> port) const;
   [[nodiscard]] bool judge_name(std::string_view name, std::optional<wire::Port> port) const;
+  [[nodiscard]] bool is_own(const wire::IpAddress& address) const;
   // What holds where no rule says anything.
   [[nodiscard]] bool is_outside(const wire::IpAddress& address) const;
   // `first`: the rule that counts where none before it is about the address.

@@ -38,14 +38,14 @@ wire::Ipv6Address first_v6_of(const wire::IpNetwork& network) {
 
 class GuestAnswers::CountedLookUp final : public transport::LookUp {
  public:
-  CountedLookUp(std::size_t& count, std::unique_ptr<transport::LookUp> look_up)
-      : count_(count), look_up_(std::move(look_up)) {
-    ++count_;
+  CountedLookUp(std::shared_ptr<std::size_t> count, std::unique_ptr<transport::LookUp> look_up)
+      : count_(std::move(count)), look_up_(std::move(look_up)) {
+    ++*count_;
   }
-  ~CountedLookUp() override { --count_; }
+  ~CountedLookUp() override { --*count_; }
 
  private:
-  std::size_t& count_;
+  std::shared_ptr<std::size_t> count_;  // it may be destroyed after the answers
   std::unique_ptr<transport::LookUp> look_up_;
 };
 
@@ -162,7 +162,7 @@ std::unique_ptr<transport::LookUp> GuestAnswers::ask(const wire::IpAddress& gues
                                                      std::uint16_t vlan,
                                                      const transport::Host& host,
                                                      transport::LookUpAnswer answer) {
-  if (look_ups_ >= kMaxLookUps) {
+  if (*look_ups_ >= kMaxLookUps) {
     ++counters_.look_ups_limited;
     return nullptr;
   }
@@ -229,7 +229,7 @@ void GuestAnswers::list_metrics(std::vector<engine::ServiceMetric>& out) const {
         dns.not_implemented.value());
   count("dns_ignored_total", "Not answered", dns.ignored.value());
   count("dns_look_ups_total", "Looked up at the proxy", dns.look_ups.value());
-  gauge("dns_look_ups_waiting", "Look-ups under way", look_ups_);
+  gauge("dns_look_ups_waiting", "Look-ups under way", *look_ups_);
   count("dns_look_ups_limited_total",
         "Questions not looked up because too many look-ups were under way",
         counters_.look_ups_limited);

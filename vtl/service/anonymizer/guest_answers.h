@@ -93,7 +93,8 @@ class GuestAnswers {
   std::optional<DhcpServer> dhcp_;
   std::optional<NeighbourResponder> neighbours_;
   Timer advertise_;
-  std::size_t look_ups_ = 0;  // under way, those of streams as well
+  // Under way, those of streams as well; each look-up holds it too.
+  const std::shared_ptr<std::size_t> look_ups_ = std::make_shared<std::size_t>(0);
   absl::flat_hash_map<std::uint64_t, Waiting> waiting_;
   std::uint64_t next_question_ = 0;
   Counters counters_;

@@ -19,7 +19,9 @@
 // one, and a guest that pretends to be many gains no more than that.
 //
 // Who asked for a name is kept with it, the last kMaxAskers of them: find_for() tells a name to
-// those only, so guests that share a pool do not learn from its addresses what others have asked.
+// those only. That closes PTR alone: a guest that connects to another's address at random still
+// reaches what the name stands for, so guests that must not know of each other need links of their
+// own.
 //
 // Bounds: `max_names` names of at most kMaxName octets, at most kMaxAddresses of an address range
 // in use; with names of usual length about 250 octets each, with the longest 500: 33 MB at the
