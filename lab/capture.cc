@@ -39,6 +39,10 @@ Outcome<Pcap> open_device(const std::string& device, const CaptureOptions& optio
     const char* const detail = ::pcap_geterr(pcap.get());
     return fail(*detail != '\0' ? detail : ::pcap_statustostr(status));
   }
+  if (options.direction != CaptureDirection::kBoth) {
+    const auto direction = options.direction == CaptureDirection::kIn ? PCAP_D_IN : PCAP_D_OUT;
+    if (::pcap_setdirection(pcap.get(), direction) != 0) return fail(::pcap_geterr(pcap.get()));
+  }
   if (!options.filter.empty()) {
     bpf_program program{};
     if (::pcap_compile(pcap.get(), &program, options.filter.c_str(), 1, PCAP_NETMASK_UNKNOWN) !=

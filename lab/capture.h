@@ -17,10 +17,15 @@
 
 namespace vtl::lab {
 
+enum class CaptureDirection : std::uint8_t { kBoth, kIn, kOut };
+
 struct CaptureOptions {
   std::filesystem::path file{};  ///< empty: HOST-DEVICE.pcap in the host's folder
-  std::string filter{};          ///< pcap-filter(7); empty: everything
-  int snap_length = 262'144;     ///< octets kept of each frame
+  /// pcap-filter(7); empty: everything. Not for directions: libpcap filters a ring's first block
+  /// itself and finds neither "inbound" nor "outbound" there, so what came first would be missing.
+  std::string filter{};
+  CaptureDirection direction = CaptureDirection::kBoth;
+  int snap_length = 262'144;  ///< octets kept of each frame
 };
 
 struct CaptureResult {

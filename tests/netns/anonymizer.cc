@@ -259,7 +259,7 @@ TEST(Anonymizer, AStockGuestConfiguresItselfByDhcp) {
 }
 
 TEST(Anonymizer, AGuestOnATapDeviceWorksTheSame) {
-  AnonymizerLab lab({.tap = true});
+  AnonymizerLab lab({.guest_device = GuestDevice::kBridgedTap});
   EXPECT_EQ(must(lab.curl("http://server.example/")), WebServer::kIndex);
   auto listener = must(Tcp::listen(lab.server(), kPort));
   auto client = must(Tcp::connect(lab.guest(), address_of_name(lab, "server.example"), kPort));

@@ -1,14 +1,17 @@
 // A guest does its worst, and nothing but VTL's own connection to the proxy is on any wire of the
 // host, which answers nothing.
 //
-// Drawing: tests/support/anonymizer_lab.h. What must not be is counted by captures whose filters
-// let pass just that: so each of them ends with no frame.
+// Drawing: tests/support/anonymizer_lab.h. The guest is on a veth, on a tap as a virtual machine
+// has it, or on VTL's own tap. What must not be is counted by captures whose filters let pass just
+// that: so each of them ends with no frame.
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <fstream>
+#include <sstream>
 
 #include "lab/capture.h"
 #include "lab/must.h"
@@ -20,13 +23,14 @@ namespace {
 
 using lab::must;
 using lab::WebServer;
+using testing::HasSubstr;
 
 /// Every kind of frame to every MAC address and address that might be worth trying. The guest's
-/// own, the host's and the proxy's MAC addresses are its arguments.
+/// own, the host's, the proxy's and VTL's MAC addresses are its arguments.
 constexpr const char* kWorst = R"(
 import sys
 from scapy.all import *
-own, host, proxy = sys.argv[1:4]
+own, host, proxy, vtl = sys.argv[1:5]
 hosts_own = ["10.50.0.1", "10.40.0.2", "127.0.0.1"]
 beyond = ["10.40.0.1", "10.30.0.1", "8.8.8.8", "10.137.0.1", "198.18.0.1"]
 group = ["255.255.255.255", "224.0.0.251", "239.255.255.250", "10.50.0.255", "10.137.0.255"]
@@ -42,7 +46,7 @@ payloads = [
     ICMP(type=3, code=4, nexthopmtu=68) / IP(src="10.40.0.2", dst="10.40.0.1") / TCP(dport=1080),
 ]
 frames = []
-for mac in ["ff:ff:ff:ff:ff:ff", host, proxy, "02:76:74:6c:00:01", "01:00:5e:00:00:fb"]:
+for mac in ["ff:ff:ff:ff:ff:ff", host, proxy, vtl, "01:00:5e:00:00:fb"]:
     for to in hosts_own + beyond + group:
         for p in payloads:
             frames.append(Ether(src=own, dst=mac) / IP(src="10.137.0.9", dst=to) / p)
@@ -84,34 +88,46 @@ int occurrences(const std::string& text, std::string_view part) {
   return count;
 }
 
-class AnonymizerLeak : public testing::Test {
+bool has(const lab::Host& host, const std::string& device) {
+  const auto devices = host.devices();
+  return std::ranges::find(devices, device) != devices.end();
+}
+
+class LeakLab : public testing::Test {
  protected:
-  AnonymizerLeak() {
+  explicit LeakLab(GuestDevice device) : lab_({.guest_device = device}) {
     std::ofstream(script_) << kWorst;
+    EXPECT_EQ(must(lab_.curl("http://server.example/")), WebServer::kIndex);
+    vtl_mac_ = lab_.vtl_mac();
     // The host's own report of the groups that it listens to, when a device comes up, is no leak.
     forbid("another frame toward the proxy", "up0", "up0",
            "not (tcp port 1080 and host 10.40.0.1 and host 10.40.0.2) and not dst host ff02::16");
     forbid("a frame on the loopback device", "lo", "lo", "");
-    seen_.emplace(watch("guest0", "from-guest", "inbound"));
+    if (device == GuestDevice::kTap)
+      seen_.emplace(watch(lab_.guest(), "eth0", "from-guest", "", lab::CaptureDirection::kOut));
+    else
+      seen_.emplace(watch(lab_.host(), "guest0", "from-guest", "", lab::CaptureDirection::kIn));
     for (const char* command :
          {"add table inet watch",
           "add chain inet watch first { type filter hook prerouting priority -300; }",
-          "add rule inet watch first iifname guest0 counter", "add table arp watch",
+          "add rule inet watch first iifname != up0 counter", "add table arp watch",
           "add chain arp watch first { type filter hook input priority -300; }",
-          "add rule arp watch first iifname guest0 counter"})
+          "add rule arp watch first iifname != up0 counter"})
       must(lab_.host().run({.argv = {"nft", command}}));
   }
 
-  lab::Capture watch(const std::string& device, const std::string& name,
-                     const std::string& filter) {
-    return must(lab::Capture::start(
-        lab_.host(), device,
-        {.file = lab_.lab().folder() / fmt::format("{}.pcap", name), .filter = filter}));
+  lab::Capture watch(lab::Host& at, const std::string& device, const std::string& name,
+                     const std::string& filter, lab::CaptureDirection direction) {
+    return must(lab::Capture::start(at, device,
+                                    {.file = lab_.lab().folder() / fmt::format("{}.pcap", name),
+                                     .filter = filter,
+                                     .direction = direction}));
   }
-  /// From now on: no frame that `filter` lets pass.
+  /// From now on: no frame of the host's device that `filter` lets pass.
   void forbid(const std::string& what, const std::string& device, const std::string& name,
-              const std::string& filter) {
-    captures_.emplace(what, watch(device, name, filter));
+              const std::string& filter,
+              lab::CaptureDirection direction = lab::CaptureDirection::kBoth) {
+    captures_.emplace(what, watch(lab_.host(), device, name, filter, direction));
   }
 
   /// Answers how many frames the guest sent.
@@ -122,20 +138,25 @@ class AnonymizerLeak : public testing::Test {
     const auto before = seen_->frames();
     const auto said =
         must(lab_.guest_runs({"/usr/bin/python3", script_.string(), mac(lab_.guest(), "eth0"),
-                              mac(lab_.host(), "guest0"), mac(lab_.host(), "up0")},
+                              mac(lab_.host(), "guest0"), mac(lab_.host(), "up0"), vtl_mac_},
                              120s));
     const auto sent = std::stoull(said);
     EXPECT_GT(sent, 2000U);
-    EXPECT_TRUE(lab::wait_until([&] { return seen_->frames() >= before + sent; }, 30s));
+    EXPECT_TRUE(lab::wait_until([&] { return seen_->frames() >= before + sent; }, 30s))
+        << before << " before, " << sent << " sent, " << seen_->frames() << " seen";
     return sent;
   }
 
+  /// The guest asks anew who its gateway is.
+  bool ping(const char* to) {
+    static_cast<void>(lab_.guest_runs({"ip", "neigh", "flush", "dev", "eth0"}));
+    return lab_.guest_runs({"ping", "-c", "1", "-W", "1", to}).has_value();
+  }
   void try_programs() {
     for (const char* url : {"http://10.50.0.1:7777/hosts", "http://10.40.0.2:7777/hosts",
                             "http://10.40.0.1:1080/", "http://localhost.:7777/hosts"})
       EXPECT_FALSE(lab_.curl(url, {"--max-time", "3"})) << url;
-    for (const char* to : {"10.50.0.1", "10.40.0.2", "10.40.0.1"})
-      EXPECT_FALSE(lab_.guest_runs({"ping", "-c", "1", "-W", "1", to})) << to;
+    for (const char* to : {"10.50.0.1", "10.40.0.2", "10.40.0.1"}) EXPECT_FALSE(ping(to)) << to;
   }
 
   void expect_nothing_leaked() {
@@ -147,17 +168,41 @@ class AnonymizerLeak : public testing::Test {
     // VTL's socket reads a frame before the host's stack does, which counts those that it is given.
     const auto counted = must(lab_.host().output_of({"nft", "list", "ruleset"}));
     EXPECT_EQ(occurrences(counted, "counter packets 0 bytes 0"), 2) << counted;
-    EXPECT_EQ(must(lab_.host().output_of({"ip", "neigh", "show", "dev", "guest0"})), "")
-        << "the host has learned of the guest";
+    std::istringstream neighbours(must(lab_.host().output_of({"ip", "neigh", "show"})));
+    for (std::string line; std::getline(neighbours, line);)
+      EXPECT_THAT(line, HasSubstr(" dev up0 ")) << "the host has learned of the guest";
+  }
+
+  void expect_watch_sees() {
+    EXPECT_FALSE(ping("10.50.0.1"));
+    const auto counted = must(lab_.host().output_of({"nft", "list", "ruleset"}));
+    EXPECT_LT(occurrences(counted, "counter packets 0 bytes 0"), 2) << counted;
   }
 
   AnonymizerLab lab_;
   std::filesystem::path script_ = lab_.lab().folder() / "worst.py";
   std::map<std::string, lab::Capture> captures_;
   std::optional<lab::Capture> seen_;
+  std::string vtl_mac_;
 };
 
-TEST_F(AnonymizerLeak, AGuestThatDoesItsWorst) {
+class AnonymizerLeak : public LeakLab, public testing::WithParamInterface<GuestDevice> {
+ protected:
+  AnonymizerLeak() : LeakLab(GetParam()) {}
+};
+/// Where the guest's device outlives VTL.
+using AnonymizerLeakSealed = AnonymizerLeak;
+
+class AnonymizerLeakTap : public LeakLab {
+ protected:
+  AnonymizerLeakTap() : LeakLab(GuestDevice::kTap) {}
+};
+class AnonymizerLeakBridgedTap : public LeakLab {
+ protected:
+  AnonymizerLeakBridgedTap() : LeakLab(GuestDevice::kBridgedTap) {}
+};
+
+TEST_P(AnonymizerLeak, AGuestThatDoesItsWorst) {
   do_worst();
   try_programs();
   EXPECT_EQ(must(lab_.curl("http://server.example/")), WebServer::kIndex) << "and still works";
@@ -168,7 +213,7 @@ TEST_F(AnonymizerLeak, AGuestThatDoesItsWorst) {
   expect_nothing_leaked();
 }
 
-TEST_F(AnonymizerLeak, WithoutAProxy) {
+TEST_P(AnonymizerLeak, WithoutAProxy) {
   lab_.kill_proxy();
   do_worst();
   try_programs();
@@ -176,23 +221,52 @@ TEST_F(AnonymizerLeak, WithoutAProxy) {
   expect_nothing_leaked();
 }
 
-TEST_F(AnonymizerLeak, WhenVtlHasCrashed) {
-  EXPECT_EQ(must(lab_.curl("http://server.example/")), WebServer::kIndex);
+TEST_P(AnonymizerLeakSealed, WhenVtlHasCrashed) {
   lab_.kill_vtl();
-  forbid("a frame of the host's to the guest", "guest0", "guest0", "outbound");
+  forbid("a frame of the host's to the guest", "guest0", "guest0", "", lab::CaptureDirection::kOut);
   do_worst();
   try_programs();
   expect_nothing_leaked();
 }
 
-// That the counters above would count: without VTL and its seal the host sees the guest.
-TEST_F(AnonymizerLeak, TheWatchSeesWhatItIsToSee) {
+TEST_F(AnonymizerLeakTap, WhenVtlHasCrashedTheDeviceIsGone) {
+  lab_.kill_vtl();
+  EXPECT_TRUE(lab::wait_until([&] { return !has(lab_.guest(), "eth0"); }, 20s));
+  try_programs();
+  EXPECT_FALSE(lab_.curl("http://server.example/", {"--max-time", "5"}));
+  expect_nothing_leaked();
+}
+
+// That the counters above would count: without VTL and its seal the host sees the guest, and beside
+// VTL a bridge does.
+TEST_P(AnonymizerLeakSealed, TheWatchSeesWhatItIsToSee) {
   lab_.kill_vtl();
   must(lab_.host().run({.argv = {"tc", "filter", "del", "dev", "guest0", "ingress", "pref", "1"}}));
-  EXPECT_FALSE(lab_.guest_runs({"ping", "-c", "1", "-W", "1", "10.50.0.1"}));
-  const auto counted = must(lab_.host().output_of({"nft", "list", "ruleset"}));
-  EXPECT_LT(occurrences(counted, "counter packets 0 bytes 0"), 2) << counted;
+  expect_watch_sees();
 }
+TEST_F(AnonymizerLeakBridgedTap, TheWatchSeesWhatTheBridgeHears) {
+  expect_watch_sees();
+}
+
+std::string name_of(const testing::TestParamInfo<GuestDevice>& info) {
+  switch (info.param) {
+    case GuestDevice::kVeth:
+      return "Veth";
+    case GuestDevice::kVmTap:
+      return "VmTap";
+    case GuestDevice::kTap:
+      return "Tap";
+    case GuestDevice::kBridgedTap:
+      break;
+  }
+  return "BridgedTap";
+}
+INSTANTIATE_TEST_SUITE_P(Guests, AnonymizerLeak,
+                         testing::Values(GuestDevice::kVeth, GuestDevice::kVmTap,
+                                         GuestDevice::kTap),
+                         name_of);
+INSTANTIATE_TEST_SUITE_P(Guests, AnonymizerLeakSealed,
+                         testing::Values(GuestDevice::kVeth, GuestDevice::kVmTap), name_of);
 
 }  // namespace
 }  // namespace vtl::test

@@ -56,19 +56,15 @@ class AnonymizerSeal : public testing::Test {
   AnonymizerSeal() {
     std::ofstream(script_) << kHostSpeaks;
     expect_works();
-    const auto neighbour =
-        must(lab_.guest().output_of({"ip", "neigh", "show", "10.137.0.1", "dev", "eth0"}));
-    vtl_mac_ = neighbour.substr(neighbour.find("lladdr ") + 7, 17);
+    vtl_mac_ = lab_.vtl_mac();
   }
 
-  lab::Capture watch(lab::Host& at, const std::string& device, const std::string& filter) {
-    return must(lab::Capture::start(
-        at, device,
-        {.file = lab_.lab().folder() / fmt::format("{}.pcap", ++files_), .filter = filter}));
-  }
   /// What the guest hears of anybody but VTL.
   lab::Capture watch_guest() {
-    return watch(lab_.guest(), "eth0", fmt::format("inbound and not ether src {}", vtl_mac_));
+    return must(lab::Capture::start(lab_.guest(), "eth0",
+                                    {.file = lab_.lab().folder() / fmt::format("{}.pcap", ++files_),
+                                     .filter = fmt::format("not ether src {}", vtl_mac_),
+                                     .direction = lab::CaptureDirection::kIn}));
   }
 
   /// The host itself, its programs and its neighbours do what could reach the guest.

@@ -465,6 +465,23 @@ TEST(LabCapture, EveryFrameIsInTheFile) {
               HasSubstr("Echo (ping) request"));
 }
 
+TEST(LabCapture, OneDirectionFromTheFirstFrameOn) {
+  Lab lab;
+  Host& one = *must(lab.add_host("one"));
+  Host& two = *must(lab.add_host("two"));
+  must(lab.connect({one, "eth0"}, {two, "eth0"}));
+  must(one.ip("addr add 10.0.0.1/24 dev eth0"));
+  must(two.ip("addr add 10.0.0.2/24 dev eth0"));
+  for (const auto direction : {CaptureDirection::kIn, CaptureDirection::kOut}) {
+    Capture capture = must(Capture::start(two, "eth0", {.filter = "icmp", .direction = direction}));
+    must(one.run({.argv = {"ping", "-c", "3", "-i", "0.01", "-W", "2", "10.0.0.2"}}));
+    const CaptureResult result = capture.stop();
+    EXPECT_EQ(result.frames, 3u);
+    EXPECT_THAT(must(two.output_of({"tshark", "-n", "-r", result.file.string()})),
+                HasSubstr(direction == CaptureDirection::kIn ? "request" : "reply"));
+  }
+}
+
 TEST(LabCapture, BadFilterAndMissingDevice_AreTold) {
   Lab lab;
   Host& one = *must(lab.add_host("one"));

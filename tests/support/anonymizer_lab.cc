@@ -12,6 +12,28 @@ namespace vtl::test {
 namespace {
 using lab::must;
 constexpr const char* kControl = "/run/vtl.sock";
+/// Of VTL's own.
+constexpr const char* kTapName = "vtap0";
+
+/// Makes two taps and takes the frames of each to the other, as QEMU does between its machine's
+/// device and the tap. A device that is down takes none.
+constexpr const char* kJoinTaps = R"(
+import fcntl, os, select, struct, sys
+TUNSETIFF, IFF_TAP, IFF_NO_PI = 0x400454ca, 2, 0x1000
+taps = []
+for name in sys.argv[1:]:
+    fd = os.open("/dev/net/tun", os.O_RDWR)
+    fcntl.ioctl(fd, TUNSETIFF, struct.pack("16sH22x", name.encode(), IFF_TAP | IFF_NO_PI))
+    taps.append(fd)
+print("joined", flush=True)
+while True:
+    for fd in select.select(taps, [], [])[0]:
+        frame = os.read(fd, 65536)
+        try:
+            os.write(taps[1 - taps.index(fd)], frame)
+        except OSError as error:
+            print(error, file=sys.stderr, flush=True)
+)";
 }  // namespace
 
 AnonymizerLab::AnonymizerLab(AnonymizerLabOptions options)
@@ -20,7 +42,7 @@ AnonymizerLab::AnonymizerLab(AnonymizerLabOptions options)
       host_(*must(lab_.add_host("vtl", {.ipv6 = lab::Ipv6::kNoNoise, .router = true}))),
       proxy_(*must(lab_.add_host("proxy", {.ipv6 = lab::Ipv6::kOff}))),
       server_(*must(lab_.add_host("server"))) {
-  must(lab_.connect({guest_, "eth0"}, {host_, "guest0"}));
+  connect_guest();
   must(lab_.connect({host_, "up0"}, {proxy_, "up0"}));
   must(lab_.connect({proxy_, "out0"}, {server_, "eth0"}));
   must(
@@ -39,8 +61,7 @@ AnonymizerLab::AnonymizerLab(AnonymizerLabOptions options)
   set_neighbour(proxy_, "10.40.0.2", host_);
   // 10.30.0.3 is heard by nobody: its frames go to a MAC address that is no device's.
   must(proxy_.ip("neigh add 10.30.0.3 lladdr 02:00:00:00:77:77 dev out0"));
-  if (options_.configure_guest)
-    must(guest_.ip("addr add 10.137.0.9/24 dev eth0\nroute add default via 10.137.0.1"));
+  if (options_.guest_device != GuestDevice::kTap) configure_guest();
   must(lab::look_up_at(guest_, "10.137.0.1"));
   web_.emplace(must(lab::WebServer::start(server_, options_.web)));
   host_server_.emplace(must(host_.start(
@@ -49,6 +70,35 @@ AnonymizerLab::AnonymizerLab(AnonymizerLabOptions options)
   must(host_server_->wait_for_port(lab::Protocol::kTcp, kHostPort, 10s));
   start_proxy();
   start_vtl();
+}
+
+void AnonymizerLab::connect_guest() {
+  switch (options_.guest_device) {
+    case GuestDevice::kVeth:
+    case GuestDevice::kBridgedTap:
+      must(lab_.connect({guest_, "eth0"}, {host_, "guest0"}));
+      break;
+    case GuestDevice::kVmTap:
+      join_taps();
+      break;
+    case GuestDevice::kTap:
+      must(host_.add_bridge("guest0", {}));
+      break;
+  }
+}
+
+void AnonymizerLab::join_taps() {
+  taps_.emplace(must(host_.start(
+      {.argv = {"/usr/bin/python3", "-c", kJoinTaps, "guest0", "guest1"}, .name = "taps"})));
+  must(taps_->wait_for_line("joined", 10s));
+  must(host_.ip(
+      fmt::format("link set guest0 up\nlink set guest1 netns {} name eth0", guest_.name())));
+  must(guest_.ip("link set eth0 txqueuelen 10000 up"));
+}
+
+void AnonymizerLab::configure_guest() {
+  if (options_.configure_guest)
+    must(guest_.ip("addr add 10.137.0.9/24 dev eth0\nroute add default via 10.137.0.1"));
 }
 
 void AnonymizerLab::start_proxy() {
@@ -68,8 +118,10 @@ void AnonymizerLab::start_proxy() {
 }
 
 void AnonymizerLab::start_vtl() {
-  vtl_.emplace(
-      must(lab::start_vtl(host_, fmt::format(R"(interfaces:
+  const auto device = options_.guest_device;
+  const bool tap = device == GuestDevice::kTap || device == GuestDevice::kBridgedTap;
+  vtl_.emplace(must(
+      lab::start_vtl(host_, fmt::format(R"(interfaces:
   vm1: {}
 proxies:
   one: {}
@@ -81,15 +133,27 @@ links:
       - anonymizer: {{ proxies: [one], isolation: {}, egress: [ {} ]{} }}
 control: {{ socket: {} }}
 )",
-                                             options_.tap ? "{ type: tap, device: vtap0 }"
-                                                          : "{ type: af_packet, device: guest0 }",
-                                             options_.proxy, options_.isolation, options_.egress,
-                                             options_.service_extra, kControl))));
-  if (options_.tap) must(host_.add_bridge("br0", {"guest0", "vtap0"}));
+                                        tap ? fmt::format("{{ type: tap, device: {} }}", kTapName)
+                                            : "{ type: af_packet, device: guest0 }",
+                                        options_.proxy, options_.isolation, options_.egress,
+                                        options_.service_extra, kControl))));
+  if (device == GuestDevice::kBridgedTap) must(host_.add_bridge("br0", {"guest0", kTapName}));
+  if (device != GuestDevice::kTap) return;
+  must(host_.ip(fmt::format("link set {} netns {} name eth0", kTapName, guest_.name())));
+  must(guest_.ip("link set eth0 txqueuelen 10000 up"));
+  configure_guest();
 }
 
 Outcome<std::string> AnonymizerLab::guest_runs(std::vector<std::string> argv, Duration bound) {
   return guest_.output_of(std::move(argv), bound);
+}
+
+std::string AnonymizerLab::vtl_mac() {
+  const auto told = must(guest_runs({"ip", "neigh", "show", "10.137.0.1", "dev", "eth0"}));
+  const std::string before = "lladdr ";
+  const auto at = told.find(before);
+  if (at == std::string::npos) throw lab::LabError(Error{"the guest's gateway: " + told});
+  return told.substr(at + before.size(), std::string("02:00:00:00:00:00").size());
 }
 
 Outcome<std::string> AnonymizerLab::curl(const std::string& url, std::vector<std::string> more) {

@@ -8,10 +8,11 @@
 //
 // The host [vtl] is the worst there could be: it forwards, has an address on the guest's device and
 // serves on all its addresses. On its devices nobody speaks by himself: IPv6 is
-// quiet, and the neighbours on up0 are set. The guest's look-ups go to 10.137.0.1 for all programs
-// of the sandbox. Names that the proxy knows: server.example, two.example (10.30.0.2),
-// silent.example (10.30.0.3, which drops all), gone.example (10.30.0.99, which nobody has),
-// home.example (127.0.0.1), host.example (10.40.0.2), proxy.example (10.40.0.1).
+// quiet, and the neighbours on up0 are set. What joins the guest to VTL is a GuestDevice. The
+// guest's look-ups go to 10.137.0.1 for all programs of the sandbox. Names that the proxy knows:
+// server.example, two.example (10.30.0.2), silent.example (10.30.0.3, which drops all),
+// gone.example (10.30.0.99, which nobody has), home.example (127.0.0.1), host.example (10.40.0.2),
+// proxy.example (10.40.0.1).
 #pragma once
 
 #include <optional>
@@ -25,6 +26,14 @@
 
 namespace vtl::test {
 
+enum class GuestDevice : std::uint8_t {
+  kVeth,   ///< drawn above: VTL has guest0 as `af_packet`
+  kVmTap,  ///< guest0 is a tap as a virtual machine has: a program takes its frames to a tap of
+           ///< the guest's and back
+  kTap,    ///< the guest's eth0 is VTL's own `tap`; guest0 is a bridge without ports
+  kBridgedTap,  ///< a bridge of [vtl] joins guest0 to VTL's own `tap`; the bridge hears the guest
+};
+
 struct AnonymizerLabOptions {
   lab::SocksServerOptions::Program program = lab::SocksServerOptions::Program::kDante;
   /// YAML of the proxy `one`, flow style.
@@ -34,8 +43,7 @@ struct AnonymizerLabOptions {
   bool proxy_at_home = false;
   std::vector<std::string> refused{};  ///< by dante: networks
   std::string egress = "{ allow: 10.30.0.0/16 }";
-  /// Between [guest] and VTL a tap device of VTL's own, which a bridge in [vtl] joins to guest0.
-  bool tap = false;
+  GuestDevice guest_device = GuestDevice::kVeth;
   std::string isolation = "none";  ///< others need a proxy that takes any user and password
   std::string service_extra{};     ///< further keys, flow style: ", echo: true"
   bool configure_guest = true;     ///< with a static address; else by the test
@@ -67,6 +75,8 @@ class AnonymizerLab {
 
   /// What a program of the guest writes to standard output; its failure is an error.
   Outcome<std::string> guest_runs(std::vector<std::string> argv, Duration bound = 60s);
+  /// VTL's own toward the guest, which must have spoken to its gateway.
+  std::string vtl_mac();
   /// curl, silent but for errors.
   Outcome<std::string> curl(const std::string& url, std::vector<std::string> more = {});
   /// What `vtl COMMAND... --json` says, and a metric of the service, or how many frames were
@@ -76,6 +86,10 @@ class AnonymizerLab {
   double drops(const std::string& reason);
 
  private:
+  void connect_guest();
+  void join_taps();
+  void configure_guest();
+
   AnonymizerLabOptions options_;
   lab::Lab lab_;
   lab::Host& guest_;
@@ -84,7 +98,7 @@ class AnonymizerLab {
   lab::Host& server_;
   std::optional<lab::WebServer> web_;
   std::optional<lab::SocksServer> socks_;
-  std::optional<lab::Process> host_server_, vtl_;
+  std::optional<lab::Process> host_server_, taps_, vtl_;
 };
 
 }  // namespace vtl::test
