@@ -545,8 +545,8 @@ Outcome<void> TorNetwork::start_client() {
   return state_->start_client();
 }
 
-Process& TorNetwork::client() {
-  return *state_->client;
+std::string TorNetwork::client_log() const {
+  return state_->client ? state_->client->output() : "";
 }
 
 std::string TorNetwork::queries() const {

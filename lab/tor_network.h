@@ -80,7 +80,8 @@ class TorNetwork {
   void kill_client();
   /// Starts it again, with what it had stored; wait_for_circuit() says when it is of use.
   [[nodiscard]] Outcome<void> start_client();
-  [[nodiscard]] Process& client();
+  /// What the client has said; nothing after kill_client().
+  [[nodiscard]] std::string client_log() const;
   /// The names that the exits have asked for, and the answers: dnsmasq's log.
   [[nodiscard]] std::string queries() const;
 

@@ -47,7 +47,7 @@ class LabTor : public testing::Test {
     argv.insert(argv.end(), more.begin(), more.end());
     argv.push_back(url);
     auto got = world().client.output_of(std::move(argv), 40s);
-    if (!got) got.error().message += "\ntor says:\n" + world().tor.client().output();
+    if (!got) got.error().message += "\ntor says:\n" + world().tor.client_log();
     return got;
   }
   /// The client's answer to a SOCKS greeting and `request`, which stand in one segment.
