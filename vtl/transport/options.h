@@ -57,7 +57,7 @@ struct Options {
   /// closed and counted.
   std::uint32_t max_half_open = 256;
 
-  /// Connect and prove the key; 100 ms to 60 s. Over UDT an answer must come within 2.5 s at most.
+  /// Connect and prove the key; 100 ms to 60 s. Over UDT an answer must come within 2 s at most.
   Duration handshake_timeout = 5s;
   Duration answer_timeout = 150s;  ///< from open() to accept or refuse; 1 s to 600 s
   /// After the last shutdown(): how long nothing may move and the peer be silent while the rest is
