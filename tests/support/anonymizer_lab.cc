@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <filesystem>
+#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "lab/must.h"
@@ -154,6 +156,20 @@ std::string AnonymizerLab::vtl_mac() {
   const auto at = told.find(before);
   if (at == std::string::npos) throw lab::LabError(Error{"the guest's gateway: " + told});
   return told.substr(at + before.size(), std::string("02:00:00:00:00:00").size());
+}
+
+Outcome<std::string> AnonymizerLab::ask_for_address(std::vector<std::string> more, Duration bound) {
+  constexpr const char* kScript = R"(#!/bin/sh
+[ "$1" = bound ] || exit 0
+ip addr add "$ip/$mask" dev "$interface" && ip route add default via "$router"
+echo "$ip $router $dns $lease"
+)";
+  const auto script = lab_.folder() / "dhcp.sh";
+  std::ofstream(script) << kScript;
+  std::filesystem::permissions(script, std::filesystem::perms::owner_all);
+  std::vector<std::string> argv{"busybox", "udhcpc", "-i", "eth0", "-f", "-n", "-q", "-s", script};
+  argv.insert(argv.end(), more.begin(), more.end());
+  return guest_runs(std::move(argv), bound);
 }
 
 Outcome<std::string> AnonymizerLab::curl(const std::string& url, std::vector<std::string> more) {

@@ -75,6 +75,9 @@ class AnonymizerLab {
 
   /// What a program of the guest writes to standard output; its failure is an error.
   Outcome<std::string> guest_runs(std::vector<std::string> argv, Duration bound = 60s);
+  /// The guest configures itself, by busybox' udhcpc, with `more` options: "ADDRESS ROUTER DNS
+  /// LEASE".
+  Outcome<std::string> ask_for_address(std::vector<std::string> more = {}, Duration bound = 60s);
   /// VTL's own toward the guest, which must have spoken to its gateway.
   std::string vtl_mac();
   /// curl, silent but for errors.
