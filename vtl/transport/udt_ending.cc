@@ -11,6 +11,7 @@
 
 #include "vtl/base/log.h"
 #include "vtl/base/time.h"
+#include "vtl/transport/udt_option.h"
 
 namespace vtl::transport {
 namespace {
@@ -18,15 +19,10 @@ namespace {
 constexpr auto kLook = 10ms;
 constexpr int kLooks = 30;
 
-template <class T>
-bool set_option(UDTSOCKET u, UDT::SOCKOPT name, T value) {
-  return UDT::setsockopt(u, 0, name, &value, sizeof value) != UDT::ERROR;
-}
-
 /// Whether libudt has given up this socket's attempt to connect. The state stays "connecting"; the
 /// only trace is that a window of 0 is refused for its value, and no longer for the moment.
 bool gave_up(UDTSOCKET u) {
-  return UDT::getsockstate(u) == CONNECTING && !set_option(u, UDT_FC, 0) &&
+  return UDT::getsockstate(u) == CONNECTING && !set_udt_option(u, UDT_FC, 0) &&
          UDT::getlasterror_code() == UDT::ERRORINFO::EINVPARAM;
 }
 
@@ -39,7 +35,7 @@ class Ending {
   }
 
   void add(UDTSOCKET u) {
-    set_option(u, UDT_RCVSYN, true);
+    set_udt_option(u, UDT_RCVSYN, true);
     const std::lock_guard lock(mutex_);
     attempts_.push_back({u});
     if (!thread_.joinable() && !stopping_) thread_ = std::thread([this] { run(); });

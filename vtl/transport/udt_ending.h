@@ -13,7 +13,7 @@
 // receiving thread leaves answers in a queue (of at most 17) in place of completing the attempt.
 // Then, when what the receiving thread may have begun has had its time, the socket is closed;
 // sooner if it is connected by then. A thread of its own looks every 10 ms, and 30 times: a machine
-// that stands still stops the count too. Whoever ends an attempt later than 2.4 s after connect()
+// that stands still stops the count too. Whoever ends an attempt later than 2.5 s after connect()
 // may come too late; such a socket is left alone until the process ends, and counted.
 //
 // Bounds: as many attempts end at a time as are begun within the third of a second that it takes.

@@ -17,6 +17,7 @@
 #include "vtl/base/log.h"
 #include "vtl/transport/socket_address.h"
 #include "vtl/transport/udt_ending.h"
+#include "vtl/transport/udt_option.h"
 #include "vtl/transport/udt_rate_control.h"
 
 namespace vtl::transport {
@@ -24,11 +25,6 @@ namespace {
 
 constexpr int kBacklog = 1024;
 constexpr int kCloseLinger = 10;  // seconds in which libudt delivers the tail of a closed socket
-
-template <class T>
-bool set_option(UDTSOCKET u, UDT::SOCKOPT name, T value) {
-  return UDT::setsockopt(u, 0, name, &value, sizeof value) != UDT::ERROR;
-}
 
 /// Packet size first: the buffers are counted in packets; the window before the receive buffer,
 /// which it caps.
@@ -41,11 +37,11 @@ bool set_options(UDTSOCKET u, const Options& options, RateCounters& counters) {
   if (options.rate_control == RateControlKind::kVtl &&
       UDT::setsockopt(u, 0, UDT_CC, &control, sizeof control) == UDT::ERROR)  // copies it
     return false;
-  return set_option(u, UDT_MSS, mss) && set_option(u, UDT_FC, window) &&
-         set_option(u, UDT_SNDBUF, buffer) && set_option(u, UDT_RCVBUF, buffer) &&
-         set_option(u, UDP_SNDBUF, static_cast<int>(options.udp_buffer)) &&
-         set_option(u, UDP_RCVBUF, static_cast<int>(options.udp_buffer)) &&
-         set_option(u, UDT_LINGER, tail) && set_option(u, UDT_REUSEADDR, true);
+  return set_udt_option(u, UDT_MSS, mss) && set_udt_option(u, UDT_FC, window) &&
+         set_udt_option(u, UDT_SNDBUF, buffer) && set_udt_option(u, UDT_RCVBUF, buffer) &&
+         set_udt_option(u, UDP_SNDBUF, static_cast<int>(options.udp_buffer)) &&
+         set_udt_option(u, UDP_RCVBUF, static_cast<int>(options.udp_buffer)) &&
+         set_udt_option(u, UDT_LINGER, tail) && set_udt_option(u, UDT_REUSEADDR, true);
 }
 
 /// Where accepted sockets go while a listener exists.
@@ -74,8 +70,8 @@ class Port final : public UdtPort {
     const UDTSOCKET u = UDT::socket(local.family(), SOCK_STREAM, 0);
     if (u == UDT::INVALID_SOCK)
       return fail(fmt::format("peer {}: no UDT socket: {}", options.name, udt_error()));
-    if (!set_options(u, options, *counters_) || !set_option(u, UDT_SNDSYN, false) ||
-        !set_option(u, UDT_RCVSYN, false) ||
+    if (!set_options(u, options, *counters_) || !set_udt_option(u, UDT_SNDSYN, false) ||
+        !set_udt_option(u, UDT_RCVSYN, false) ||
         UDT::bind(u, local.data(), static_cast<int>(local.size())) == UDT::ERROR) {
       std::string why = udt_error();
       UDT::close(u);
@@ -147,8 +143,8 @@ void Port::accept_loop() {
       if (UDT::getsockstate(base_) != LISTENING) return;
       continue;
     }
-    set_option(u, UDT_SNDSYN, false);
-    set_option(u, UDT_RCVSYN, false);
+    set_udt_option(u, UDT_SNDSYN, false);
+    set_udt_option(u, UDT_RCVSYN, false);
     const std::lock_guard lock(mutex_);
     if (!sink_) {
       UDT::close(u);

@@ -144,6 +144,16 @@ class PairTest : public ::testing::TestWithParam<Case> {
     far.stream = requests.back()->accept(far);
     ASSERT_TRUE(reactor.run_until([&] { return near.opened == 1; }));
   }
+  /// A stream of its own that carries so many octets to the listener, and its end; each is checked.
+  void carry_stream(std::uint64_t octets) {
+    End near, far;
+    near.to_write = octets;
+    open_stream(near, far);
+    far.pump();
+    ASSERT_TRUE(reactor.run_until([&] { return far.ended && near.ended; }));
+    EXPECT_EQ(far.read, octets);
+    EXPECT_EQ(far.wrong, 0U);
+  }
 
   TestReactor reactor;
   std::unique_ptr<Transport> listener, opener;

@@ -90,7 +90,7 @@ TEST_P(PeerTest, AListenerThatEndsResetsItsStreamsAndMayComeBackOnTheSamePort) {
   open_stream(near, far);
   requests.clear();
   listener.reset();
-  ASSERT_TRUE(reactor.run_until([&] { return near.reset.has_value(); }));
+  ASSERT_TRUE(reactor.run_until([&] { return near.reset.has_value(); }, 30s));
   EXPECT_EQ(near.reset, StreamError::kPeerDown);
   listener = make(same);
   take_requests(*listener);
@@ -323,7 +323,7 @@ TEST_P(PeerTest, AHandlerMayDestroyItsStreamInAnyCallback) {
     }
     ASSERT_TRUE(reactor.run_until([&] { return near.died; })) << callback;
     if (callback == 0 || callback == 2 || callback == 3) {
-      ASSERT_TRUE(reactor.run_until([&] { return far.reset.has_value(); })) << callback;
+      ASSERT_TRUE(reactor.run_until([&] { return far.reset.has_value(); }, 30s)) << callback;
     }
   }
 }

@@ -240,7 +240,7 @@ TEST_F(SocksStreams, BulkBothWaysWithReadersThatStandStill) {
   EXPECT_EQ(end.readable_events, 1);
   end.reading = true;
   end.read_all();
-  ASSERT_TRUE(reactor.run_until([&] { return end.ended && far.ended; }));
+  ASSERT_TRUE(reactor.run_until([&] { return end.ended && far.ended; }, 60s));
   EXPECT_EQ(end.read, kBulk);
   EXPECT_EQ(far.read, kBulk);
   EXPECT_EQ(end.wrong + far.wrong, 0U);
@@ -333,9 +333,12 @@ TEST_F(SocksStreams, TwoThousandAtOnce) {
     open(*proxy, *ends.back());
   }
   EXPECT_EQ(proxy->status().streams, kMany);
-  ASSERT_TRUE(reactor.run_until([&] {
-    return std::all_of(ends.begin(), ends.end(), [](const auto& end) { return end->read >= 3000; });
-  }));
+  ASSERT_TRUE(reactor.run_until(
+      [&] {
+        return std::all_of(ends.begin(), ends.end(),
+                           [](const auto& end) { return end->read >= 3000; });
+      },
+      60s));
   for (const auto& end : ends) {
     EXPECT_EQ(end->read, 3000U);
     EXPECT_EQ(end->wrong, 0U);

@@ -62,7 +62,7 @@ TEST_P(StreamTest, MegabytesBothWaysAtOnceArriveUnchanged) {
   far.write_seed = near.read_seed = 8;
   open_stream(near, far);
   far.pump();
-  ASSERT_TRUE(reactor.run_until([&] { return near.ended && far.ended; }))
+  ASSERT_TRUE(reactor.run_until([&] { return near.ended && far.ended; }, 60s))
       << near.read << " " << far.read;
   EXPECT_EQ(far.read, near.to_write);
   EXPECT_EQ(near.read, far.to_write);
@@ -164,7 +164,7 @@ TEST_P(StreamTest, ASlowReaderHoldsTheWriterWithinTheBuffers) {
   EXPECT_EQ(far.readable_events, 1);
   far.reading = true;
   far.read_all();
-  ASSERT_TRUE(reactor.run_until([&] { return far.ended; }));
+  ASSERT_TRUE(reactor.run_until([&] { return far.ended; }, 60s));
   EXPECT_EQ(far.read, near.to_write);
   EXPECT_EQ(far.wrong, 0U);
 }
@@ -192,7 +192,7 @@ TEST_P(StreamTest, AnAbortInTheMiddleOfATransferEndsIt) {
   ASSERT_TRUE(reactor.run_until([&] { return far.read > 1'000'000; }));
   near.stream->abort(StreamError::kReset);
   near.stream.reset();
-  ASSERT_TRUE(reactor.run_until([&] { return far.reset.has_value(); }));
+  ASSERT_TRUE(reactor.run_until([&] { return far.reset.has_value(); }, 30s));
   EXPECT_EQ(far.wrong, 0U);
 }
 
@@ -238,10 +238,13 @@ TEST_P(StreamTest, ManyStreamsInParallel) {
     end->stream = opener->open(bytes_of(std::to_string(i)), *end);
     near.push_back(std::move(end));
   }
-  ASSERT_TRUE(reactor.run_until([&] {
-    return far.size() == kStreams && std::ranges::all_of(near, [](auto& e) { return e->ended; }) &&
-           std::ranges::all_of(far, [](auto& e) { return e->ended; });
-  }));
+  ASSERT_TRUE(reactor.run_until(
+      [&] {
+        return far.size() == kStreams &&
+               std::ranges::all_of(near, [](auto& e) { return e->ended; }) &&
+               std::ranges::all_of(far, [](auto& e) { return e->ended; });
+      },
+      60s));
   for (auto& end : near) EXPECT_EQ(end->read + end->wrong, 20'000U);
   for (auto& end : far) EXPECT_EQ(end->read + end->wrong, 20'000U);
 }

@@ -48,14 +48,7 @@ class UdtConnectTest : public PairTest {
   /// A stream through the port, and the receiving thread, that the attempt had.
   void carry() {
     connect_pair();
-    End near;
-    End far;
-    near.to_write = kOctets;
-    open_stream(near, far);
-    far.pump();
-    ASSERT_TRUE(reactor.run_until([&] { return far.ended && near.ended; }));
-    EXPECT_EQ(far.read, kOctets);
-    EXPECT_EQ(far.wrong, 0U);
+    carry_stream(kOctets);
   }
 
   static constexpr std::uint64_t kOctets = 100'000;

@@ -18,14 +18,7 @@ class UdtRateTest : public PairTest {
     Options towards = opener_options(*listener);
     towards.rate_control = kind;
     opener = make(towards);
-    End near;
-    End far;
-    near.to_write = kOctets;
-    open_stream(near, far);
-    far.pump();
-    ASSERT_TRUE(reactor.run_until([&] { return far.ended && near.ended; }));
-    EXPECT_EQ(far.read, kOctets);
-    EXPECT_EQ(far.wrong, 0U);
+    carry_stream(kOctets);
   }
   static constexpr std::uint64_t kOctets = 4'000'000;
 };

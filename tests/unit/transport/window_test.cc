@@ -31,10 +31,12 @@ TEST_P(WindowTest, GrowForAReaderThatKeepsUpAndAreGivenBackAtTheEnd) {
   far.shut_down_after = false;
   open_stream(near, far);
   std::uint64_t largest = 0;
-  ASSERT_TRUE(reactor.run_until([&] {
-    largest = std::max(largest, windows());
-    return far.ended;
-  }));
+  ASSERT_TRUE(reactor.run_until(
+      [&] {
+        largest = std::max(largest, windows());
+        return far.ended;
+      },
+      60s));
   EXPECT_GT(largest, 4 * kFirst);
   EXPECT_LE(largest, std::size_t{8} << 20) << "twice the buffer";
   EXPECT_EQ(opener->counters().window_bytes.value(), kFirst) << "nothing came the other way";
@@ -63,12 +65,12 @@ TEST_P(WindowTest, AReaderThatStandsStillHoldsUpItsOwnDirectionOnly) {
   near.reading = false;
   open_stream(near, far);
   far.pump();
-  ASSERT_TRUE(reactor.run_until([&] { return far.ended; }));
+  ASSERT_TRUE(reactor.run_until([&] { return far.ended; }, 60s));
   EXPECT_EQ(far.read, near.to_write);
   EXPECT_LE(far.written, kFirst);
   near.reading = true;
   near.read_all();
-  ASSERT_TRUE(reactor.run_until([&] { return near.ended; }));
+  ASSERT_TRUE(reactor.run_until([&] { return near.ended; }, 60s));
   EXPECT_EQ(near.read, far.to_write);
   EXPECT_EQ(near.wrong + far.wrong, 0U);
 }
@@ -108,10 +110,12 @@ TEST_P(WindowTest, ManyReadersShareTheMemoryAndAllArrives) {
     end.pump();
   }
   std::uint64_t largest = 0;
-  ASSERT_TRUE(reactor.run_until([&] {
-    largest = std::max(largest, windows());
-    return std::ranges::all_of(far, [](const End& e) { return e.ended; });
-  }));
+  ASSERT_TRUE(reactor.run_until(
+      [&] {
+        largest = std::max(largest, windows());
+        return std::ranges::all_of(far, [](const End& e) { return e.ended; });
+      },
+      60s));
   EXPECT_LE(largest, std::size_t{2} << 20);
   EXPECT_GT(listener->counters().window_limited.value(), 0U);
   for (const End& end : far) {
@@ -147,7 +151,7 @@ TEST_P(WindowTest, ASlowReadersWindowShrinksWhenMemoryIsShort) {
   EXPECT_LT(slow.read, near.to_write);
   slow.reading = true;
   slow.read_all();
-  ASSERT_TRUE(reactor.run_until([&] { return slow.ended; }));
+  ASSERT_TRUE(reactor.run_until([&] { return slow.ended; }, 60s));
   EXPECT_EQ(slow.read, near.to_write);
   EXPECT_EQ(slow.wrong, 0U);
 }
