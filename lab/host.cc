@@ -66,6 +66,31 @@ std::string numbers(const std::array<std::uint64_t, 3>& values) {
   return fmt::format("{} {} {}", values[0], values[1], values[2]);
 }
 
+/// The commands of `ip` that make `route`, as `ip route show table all` tells it, choose a
+/// congestion control; none when it does, or carries no TCP.
+std::string choose_by_route(std::string route, const std::string& congestion_control) {
+  const std::string choice = " congctl " + congestion_control;
+  if (route.find(choice) != std::string::npos) return "";
+  for (const char* kind : {"broadcast ", "multicast ", "anycast ", "unreachable ", "blackhole "})
+    if (route.starts_with(kind)) return "";
+  // What `ip route show` adds and `ip route replace` does not take, and an older choice.
+  for (const char* shown : {" congctl ", " linkdown", " dead", " pref medium"}) {
+    const auto at = route.find(shown);
+    if (at == std::string::npos) continue;
+    const auto next = route.find(' ', at + std::strlen(shown));
+    const bool has_value = shown == std::string_view(" congctl ");
+    route.erase(at, has_value ? next - at : std::strlen(shown));
+  }
+  constexpr std::string_view kKernels = " metric 0";  // no other route of IPv6 may have it
+  const auto metric = route.find(kKernels);
+  if (metric == std::string::npos) return fmt::format("route replace {}{}\n", route, choice);
+  // The route of an address goes with the address only while it is the kernel's own: but ::1 stays.
+  if (!route.starts_with("local ::1 ")) return "";
+  std::string ours = route;
+  ours.replace(metric, kKernels.size(), " metric 1");
+  return fmt::format("route del {}\nroute add {}{}\n", route, ours, choice);
+}
+
 /// Removes the output files of a helper that has done its work.
 void forget_output(const Process& process) {
   std::error_code ignored;
@@ -133,7 +158,7 @@ Outcome<void> Host::furnish(const HostOptions& options) {
     if (auto done = set_sysctl(key, value); !done) return done;
   }
   if (auto done = set_tcp(options.tcp); !done) return done;
-  return run_ip("link set lo up");
+  return ip("link set lo up");
 }
 
 Outcome<void> Host::set_sysctl(const std::string& key, const std::string& value) {
@@ -199,26 +224,17 @@ Outcome<void> Host::set_tcp(const TcpSettings& settings) {
 Outcome<void> Host::put_congestion_control_on_routes() {
   if (route_congestion_control_.empty()) return {};
   for (const std::string family : {"-4", "-6"}) {
-    auto listed = Process::start(
-        {.argv = {"ip", family, "-n", name_, "route", "show"}, .name = name_ + "-routes"}, folder_);
+    auto listed =
+        Process::start({.argv = {"ip", family, "-n", name_, "route", "show", "table", "all"},
+                        .name = name_ + "-routes"},
+                       folder_);
     if (!listed) return std::unexpected(listed.error());
     if (auto done = listed->wait_ok(5s); !done) return std::unexpected(done.error());
     std::istringstream routes(listed->output());
     forget_output(*listed);
     std::string changes;
-    const std::string choice = fmt::format(" congctl {}", route_congestion_control_);
-    for (std::string route; std::getline(routes, route);) {
-      if (route.find(choice) != std::string::npos) continue;
-      // What `ip route show` adds and `ip route replace` does not take, and an older choice.
-      for (const char* shown : {" congctl ", " linkdown", " dead", " pref medium"}) {
-        const auto at = route.find(shown);
-        if (at == std::string::npos) continue;
-        const auto next = route.find(' ', at + std::strlen(shown));
-        const bool has_value = shown == std::string_view(" congctl ");
-        route.erase(at, has_value ? next - at : std::strlen(shown));
-      }
-      changes += fmt::format("route replace {}{}\n", route, choice);
-    }
+    for (std::string route; std::getline(routes, route);)
+      changes += choose_by_route(route, route_congestion_control_);
     if (changes.empty()) continue;
     if (auto done = run_ip(changes, family); !done) return done;
   }

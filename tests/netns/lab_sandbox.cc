@@ -354,6 +354,13 @@ TEST(LabHost, UnknownCongestionControl_ListsWhatThereIs) {
   EXPECT_THAT(host.error().message, HasSubstr("no congestion control 'nonesuch' now, only"));
 }
 
+std::string congestion_control_of(int socket) {
+  std::array<char, 16> in_use{};
+  socklen_t size = in_use.size();
+  EXPECT_EQ(::getsockopt(socket, IPPROTO_TCP, TCP_CONGESTION, in_use.data(), &size), 0);
+  return in_use.data();
+}
+
 // Also where the machine lets one of them be chosen by route only: the later choice holds.
 TEST(LabHost, ACongestionControlChosenLaterHoldsForNewConnections) {
   Lab lab;
@@ -366,10 +373,22 @@ TEST(LabHost, ACongestionControlChosenLaterHoldsForNewConnections) {
   for (const std::string wanted : {"cubic", "reno", "cubic", "reno"}) {
     must(left.set_tcp({.congestion_control = wanted}));
     const auto [client, server] = test::connected(left, "10.0.0.1", right, "10.0.0.2", ++port);
-    std::array<char, 16> in_use{};
-    socklen_t size = in_use.size();
-    ASSERT_EQ(::getsockopt(client.get(), IPPROTO_TCP, TCP_CONGESTION, in_use.data(), &size), 0);
-    EXPECT_EQ(std::string(in_use.data()), wanted);
+    EXPECT_EQ(congestion_control_of(client.get()), wanted);
+  }
+}
+
+// Programs of one host among themselves, too: a proxy and who asks it.
+TEST(LabHost, TheCongestionControlHoldsOverTheLoopback) {
+  Lab lab;
+  Host& host = *must(lab.add_host("one"));
+  std::uint16_t port = 5000;
+  for (const std::string wanted : {"cubic", "reno"}) {
+    must(host.set_tcp({.congestion_control = wanted}));
+    for (const std::string address : {"127.0.0.1", "127.1.2.3", "::1"}) {
+      const auto [client, server] = test::connected(host, address, host, address, ++port);
+      for (const auto* end : {&client, &server})
+        EXPECT_EQ(congestion_control_of(end->get()), wanted) << address;
+    }
   }
 }
 
