@@ -27,6 +27,7 @@ constexpr std::uint32_t kFirstOpen = 500;
 /// Client and server, and what stands between them.
 struct Scene {
   lab::Lab lab;
+  lab::TcpSettings tcp;  ///< of every host
   lab::Host* client = nullptr;
   lab::Host* middle = nullptr;  ///< none in `direct`
   lab::Host* server = nullptr;
@@ -71,7 +72,7 @@ Outcome<void> join_directly(Scene& scene) {
 
 /// The host between: a way to the server, and the SOCKS server.
 Outcome<void> add_middle(Scene& scene, const std::string& name) {
-  auto middle = scene.lab.add_host(name, {.ipv6 = lab::Ipv6::kNoNoise});
+  auto middle = scene.lab.add_host(name, {.ipv6 = lab::Ipv6::kNoNoise, .tcp = scene.tcp});
   if (!middle) return std::unexpected(middle.error());
   scene.middle = *middle;
   if (auto done = prepare_for_many(*scene.middle); !done) return done;
@@ -176,7 +177,7 @@ constexpr std::array<TcpMetric, 4> kTcpMetrics{{
 Outcome<void> build(Scene& scene, const Case& which) {
   for (auto [name, slot] :
        {std::pair{"client", &scene.client}, std::pair{"server", &scene.server}}) {
-    auto host = scene.lab.add_host(fmt::format("{}-{}", which.name, name));
+    auto host = scene.lab.add_host(fmt::format("{}-{}", which.name, name), {.tcp = scene.tcp});
     if (!host) return std::unexpected(host.error());
     *slot = *host;
     if (auto done = prepare_for_many(**slot); !done) return done;
@@ -200,6 +201,7 @@ class AnonymizerBench {
     for (const Case& which : kCases) {
       if (!takes_part(options_, which)) continue;
       auto scene = std::make_unique<Scene>();
+      scene->tcp.congestion_control = options_.congestion;
       if (auto built = build(*scene, which); !built)
         return fail(fmt::format("{}: {}", which.name, built.error().message));
       worlds_.push_back({which.name, which.is_vtl, std::move(scene)});
@@ -354,6 +356,7 @@ Outcome<Results> run_anonymizer_bench(const BenchOptions& options) {
   Results results("anonymizer");
   results.set("seconds", std::to_string(options.seconds));
   results.set("repeat", std::to_string(options.repeat));
+  results.set("congestion", options.congestion);
   int cases = 0, of_vtl = 0;
   for (const Case& which : kCases) {
     if (takes_part(options, which)) {

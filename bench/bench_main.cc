@@ -143,6 +143,9 @@ int run(int argc, char** argv) {
   CLI::App* anonymizer =
       app.add_subcommand("anonymizer", "all of a guest's connections through a SOCKS proxy");
   add_common(*anonymizer, options, anonymizer_cases());
+  anonymizer
+      ->add_option("--congestion", options.congestion, "congestion control of every host's TCP")
+      ->capture_default_str();
 
   // What the endpoint and the anonymizer experiment run on their hosts.
   ConnectionRun connections;

@@ -26,6 +26,7 @@ struct BenchOptions {
   std::vector<double> losses_percent{};
   int rate_mbit = 1000;
   std::uint32_t frames = 300'000;
+  std::string congestion = "cubic";  ///< anonymizer: of every host's TCP
 };
 
 }  // namespace vtl::bench

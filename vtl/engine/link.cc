@@ -9,6 +9,7 @@ namespace {
 
 // Two services that answer each other at once must not hold the worker.
 constexpr int kFlushRounds = 8;
+constexpr std::size_t kManyBytes = std::size_t{128} << 10;
 // Capabilities may cost a system call; services ask for the MTU per packet.
 constexpr Duration kMtuValid = 1s;
 
@@ -135,9 +136,9 @@ void Link::close() {
   closing_ = true;
   for (auto& slot : slots_) slot->service.reset();
   for (auto& boundaries : pending_) {
-    for (auto& batch : boundaries) {
-      counters_.drops.add(DropReason::kLinkStopping, batch.size());
-      batch.clear();
+    for (auto& emitted : boundaries) {
+      counters_.drops.add(DropReason::kLinkStopping, emitted.frames.size());
+      emitted = {};
     }
   }
   taps_.clear();
@@ -197,6 +198,8 @@ void Link::enter(Direction direction, Batch& batch) {
 void Link::run(Direction direction, std::uint32_t boundary, Batch& batch) {
   const bool outbound = direction == Direction::kOutbound;
   const std::uint32_t edge = outbound ? services() : 0;
+  bool& runs = runs_[static_cast<std::size_t>(direction)];
+  const bool inside = std::exchange(runs, true);
   while (!batch.empty()) {
     if (!taps_.empty()) show_taps(direction, boundary, batch);
     if (boundary == edge) break;
@@ -206,14 +209,14 @@ void Link::run(Direction direction, std::uint32_t boundary, Batch& batch) {
     slot.service->process(direction, batch);
     remove_empty(batch);
     auto& emitted = pending(direction, next);
-    if (!emitted.empty()) {
-      std::move(emitted.begin(), emitted.end(), std::back_inserter(batch));
-      emitted.clear();
-    }
+    std::ranges::move(emitted.frames, std::back_inserter(batch));
+    emitted.frames.clear();
+    emitted.bytes = 0;
     boundary = next;
   }
   if (!batch.empty()) leave(direction, batch);
   batch.clear();
+  runs = inside;
 }
 
 void Link::leave(Direction direction, Batch& batch) {
@@ -238,17 +241,26 @@ void Link::emit(Direction direction, std::uint32_t boundary, Packet packet) {
     leave(direction, last);
     return;
   }
-  pending(direction, boundary).push_back(std::move(packet));
+  auto& emitted = pending(direction, boundary);
+  emitted.bytes += packet.size();
+  emitted.frames.push_back(std::move(packet));
+  // What is emitted while these go on waits: nobody is called inside its own call.
+  if (emitted.bytes >= kManyBytes && !runs_[static_cast<std::size_t>(direction)] && !early_) {
+    early_ = true;
+    flush_boundary(direction, boundary);
+    early_ = false;
+  }
   worker_.schedule(*this);
 }
 
 void Link::flush_boundary(Direction direction, std::uint32_t boundary) {
   auto& waiting = pending(direction, boundary);
-  if (waiting.empty()) return;
+  if (waiting.frames.empty()) return;
   Batch work;
-  work.swap(waiting);
+  work.swap(waiting.frames);
+  waiting.bytes = 0;
   run(direction, boundary, work);
-  if (waiting.empty()) waiting.swap(work);  // keep its memory
+  if (waiting.frames.empty()) waiting.frames.swap(work);  // keep its memory
 }
 
 void Link::run_turn() {
@@ -260,7 +272,7 @@ void Link::run_turn() {
     for (std::uint32_t i = 0; i <= n; ++i) {
       for (const auto direction : {Direction::kOutbound, Direction::kInbound}) {
         const std::uint32_t boundary = direction == Direction::kOutbound ? n - i : i;
-        any = any || !pending(direction, boundary).empty();
+        any = any || !pending(direction, boundary).frames.empty();
         flush_boundary(direction, boundary);
       }
     }

@@ -6,7 +6,9 @@
 // service gets it; packets that the service took away are removed. What a service emits waits at
 // the boundary where it enters and is merged there: behind what the running process() leaves in its
 // batch, or, when nothing is running, at the end of the worker's turn. So frames that a timer or a
-// transport emits one by one leave in one batch.
+// transport emits one by one leave in one batch. But once kManyBytes wait at a boundary they go on
+// at once, unless their direction is being run: more would push each other, and what the services
+// copied them from, out of the processor's cache before the interface reads them.
 //
 // The order of frames at one boundary in one direction is kept. Work is bounded: a flush makes at
 // most kFlushRounds passes over the boundaries, the rest waits for the next turn.
@@ -138,7 +140,12 @@ class Link final : private TurnTask {
   void flush_boundary(Direction direction, std::uint32_t boundary);
   void emit(Direction direction, std::uint32_t boundary, Packet packet);
   void show_taps(Direction direction, std::uint32_t boundary, const Batch& batch);
-  [[nodiscard]] Batch& pending(Direction direction, std::uint32_t boundary) {
+  /// What services emitted, and waits at a boundary.
+  struct Emitted {
+    Batch frames;
+    std::size_t bytes = 0;
+  };
+  [[nodiscard]] Emitted& pending(Direction direction, std::uint32_t boundary) {
     return pending_[static_cast<std::size_t>(direction)][boundary];
   }
 
@@ -149,7 +156,9 @@ class Link final : private TurnTask {
   std::unique_ptr<FastPath> fast_path_;
   std::string fast_path_missing_;
   std::unique_ptr<Observer> observer_;
-  std::array<std::vector<Batch>, 2> pending_;  // by direction, then boundary
+  std::array<std::vector<Emitted>, 2> pending_;  // by direction, then boundary
+  std::array<bool, 2> runs_{};                   // by direction: run() is at work
+  bool early_ = false;                           // frames go on before the end of the turn
   std::vector<Tap> taps_;
   std::uint32_t next_tap_ = 1;
   bool closing_ = false;

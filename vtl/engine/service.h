@@ -49,7 +49,8 @@ class ServiceContext {
   /// How many workers run this link; reactor().worker() is this one's number.
   [[nodiscard]] virtual std::uint32_t workers() const noexcept = 0;
 
-  /// Sends `packet` onward in `direction`, from this service to the next one in that direction.
+  /// Sends `packet` onward in `direction`, from this service to the next one in that direction. It
+  /// calls nothing of this service.
   virtual void emit(Direction direction, Packet packet) = 0;
   /// Counts the drop under this service and lets the packet go.
   virtual void drop(Packet packet, DropReason reason) = 0;

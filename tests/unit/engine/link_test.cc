@@ -127,6 +127,66 @@ TEST_F(LinkTest, WhatIsEmittedWhileProcessingFollowsTheBatch) {
   EXPECT_THAT(network_wire_.out, ElementsAre(1, 10, 11, 102));
 }
 
+// Two of these are as much as waits for the end of the turn.
+Packet large(HandWorker& worker, std::uint8_t tag) {
+  const std::vector<std::uint8_t> some = frame(1, 2, tag);
+  Packet packet = worker->pool().allocate(65'536);
+  std::ranges::copy(some, packet.mutable_bytes().begin());
+  return packet;
+}
+
+TEST_F(LinkTest, MuchIsEmitted_GoesOnBeforeTheEndOfTheTurn_InOrder) {
+  std::vector<std::uint8_t> passed;
+  add().on_process = [&passed](ServiceContext&, Direction, Batch& batch) {
+    for (const Packet& p : batch) passed.push_back(p.bytes()[14]);
+  };
+  auto& service = add();
+  build();
+  service.context_->emit(Direction::kInbound, made(1));
+  service.context_->emit(Direction::kInbound, large(worker_, 2));
+  EXPECT_THAT(guest_wire_.out, IsEmpty());
+  service.context_->emit(Direction::kInbound, large(worker_, 3));
+  EXPECT_THAT(guest_wire_.out, ElementsAre(1, 2, 3));
+  service.context_->emit(Direction::kInbound, made(4));
+  EXPECT_THAT(guest_wire_.out, ElementsAre(1, 2, 3));
+  worker_.turn();
+  EXPECT_THAT(guest_wire_.out, ElementsAre(1, 2, 3, 4));
+  EXPECT_EQ(passed, guest_wire_.out);
+}
+
+TEST_F(LinkTest, MuchIsEmittedInsideABatch_StaysBehindTheBatch) {
+  auto& service = add();
+  service.on_process = [this](ServiceContext& c, Direction d, Batch&) {
+    for (std::uint8_t tag = 100; tag < 104; ++tag) c.emit(d, large(worker_, tag));
+  };
+  build();
+  guest_wire_.send(1, 2, 10);
+  worker_.turn();
+  EXPECT_THAT(network_wire_.out, ElementsAre(10, 100, 101, 102, 103));
+}
+
+// The first answers what the second emits by itself (a timer's work) with much the other way.
+TEST_F(LinkTest, MuchIsEmittedBothWays_NobodyIsCalledInsideItsOwnWork) {
+  add().on_process = [&](ServiceContext& c, Direction d, Batch& batch) {
+    if (d == Direction::kOutbound) return;
+    for (std::size_t i = 0; i < 2 * batch.size(); ++i)
+      c.emit(Direction::kOutbound, large(worker_, static_cast<std::uint8_t>(50 + i)));
+  };
+  bool at_work = false, called_inside = false;
+  auto& second = add();
+  second.on_process = [&](ServiceContext&, Direction, Batch&) { called_inside |= at_work; };
+  build();
+  at_work = true;
+  for (std::uint8_t tag = 1; tag < 5; ++tag)
+    second.context_->emit(Direction::kInbound, large(worker_, tag));
+  at_work = false;
+  EXPECT_THAT(guest_wire_.out, ElementsAre(1, 2, 3, 4));
+  EXPECT_THAT(network_wire_.out, IsEmpty());
+  worker_.turn();
+  EXPECT_FALSE(called_inside);
+  EXPECT_EQ(network_wire_.out.size(), 8U);
+}
+
 TEST_F(LinkTest, TakenPacketsAreRemovedAndTheRestKeepsItsOrder) {
   auto& service = add();
   service.on_process = [](ServiceContext& c, Direction, Batch& batch) {
