@@ -13,6 +13,7 @@
 
 #include "lab/must.h"
 #include "tests/netns/forwarder.h"
+#include "tests/netns/pieces.h"
 #include "tests/netns/streams.h"
 #include "tests/support/three_hosts.h"
 #include "tests/unit/packet/frames.h"
@@ -329,6 +330,34 @@ TEST_F(AfPacketTest, ASuperFrameMadeHereIsCutRightByTheKernel) {
       EXPECT_TRUE(joined == spec.payload) << v6 << udp << joined.size();
     }
   }
+}
+
+TEST_F(AfPacketTest, ASuperFrameInPiecesArrivesAsOneThatWasPutTogether) {
+  connect();
+  auto out = open("out0");
+  ASSERT_TRUE(out->gathers());
+  const auto inside = server_->enter();
+  auto server = must(iface::open_af_packet({.device = "eth0", .host_frames = true}));
+  for (const bool v6 : {false, true}) {
+    const test::FrameSpec spec{.v6 = v6, .protocol = 6, .payload = test::pattern(60'000)};
+    const test::SuperFrameInPieces pieces(pool_, spec, 1000);
+    ASSERT_TRUE(out->write_gathered(pieces.head, pieces.payload));
+    const Batch got =
+        read_until(*server, [&](const Batch& b) { return std::ranges::count_if(b, is_tcp) >= 1; });
+    const auto it = std::ranges::find_if(got, is_tcp);
+    ASSERT_NE(it, got.end());
+    EXPECT_TRUE(std::ranges::equal(it->bytes(), pieces.whole));
+    EXPECT_EQ(it->meta().gso.segment_size, 1000);
+    EXPECT_EQ(it->meta().checksum.kind, ChecksumKind::kPartial);
+    read_until(*server, [](const Batch&) { return true; });
+  }
+  EXPECT_EQ(out->counters().tx_frames.value(), 2U);
+  EXPECT_EQ(out->counters().tx_super_frames.value(), 2U);
+  EXPECT_GT(out->counters().tx_bytes.value(), 120'000U);
+  must(host_->ip("link set out0 down"));
+  const test::SuperFrameInPieces late(pool_, {.payload = test::pattern(9000)}, 1000);
+  EXPECT_FALSE(out->write_gathered(late.head, late.payload));
+  EXPECT_EQ(out->counters().tx_frames.value(), 2U);
 }
 
 // The real kernel runs the fanout program; what it decides must be what the user space computes.

@@ -12,6 +12,7 @@
 #include "lab/lab.h"
 #include "lab/must.h"
 #include "tests/netns/forwarder.h"
+#include "tests/netns/pieces.h"
 #include "tests/netns/streams.h"
 #include "tests/unit/packet/frames.h"
 #include "vtl/iface/af_packet.h"
@@ -68,6 +69,24 @@ TEST_F(TapTest, TcpOfTheHostCrossesWholeInSuperFramesBothWays) {
   EXPECT_GT(forwarder.a().counters().rx_super_frames.value(), 20U);
   EXPECT_GT(forwarder.a().counters().tx_super_frames.value(), 20U);
   EXPECT_EQ(forwarder.a().counters().drops.total(), 0U);
+}
+
+TEST_F(TapTest, ASuperFrameInPiecesArrivesAsOneThatWasPutTogether) {
+  auto tap = open_tap("tap0");
+  ASSERT_TRUE(tap->gathers());
+  const auto inside = host_->enter();
+  auto host = must(iface::open_af_packet({.device = "tap0", .host_frames = true}));
+  const test::SuperFrameInPieces pieces(pool_, {.payload = test::pattern(60'000)}, 1000);
+  ASSERT_TRUE(tap->write_gathered(pieces.head, pieces.payload));
+  Batch got;
+  ASSERT_TRUE(lab::wait_until(
+      [&] {
+        (void)host->read(pool_, clock_.now(), got);
+        return std::ranges::any_of(got, is_tcp);
+      },
+      5s));
+  EXPECT_TRUE(std::ranges::equal(std::ranges::find_if(got, is_tcp)->bytes(), pieces.whole));
+  EXPECT_EQ(tap->counters().tx_super_frames.value(), 1U);
 }
 
 TEST_F(TapTest, APersistentDeviceIsAttachedToAndStays) {

@@ -41,7 +41,25 @@ class TestContext final : public engine::ServiceContext {
   [[nodiscard]] const std::string& link_name() const noexcept override { return name_; }
   [[nodiscard]] std::uint32_t workers() const noexcept override { return 1; }
   void emit(engine::Direction direction, Packet packet) override {
+    gathers_next = packet.meta().gso.is_super();
     emitted[static_cast<std::size_t>(direction)].push_back(std::move(packet));
+  }
+  /// Every second super-frame may go in pieces; a test may change what comes next.
+  [[nodiscard]] bool gathers(engine::Direction) const noexcept override { return gathers_next; }
+  [[nodiscard]] bool emit_gathered(engine::Direction direction, const Packet& head,
+                                   std::span<const Bytes> payload) override {
+    if (!std::exchange(gathers_next, false) || refuses_pieces) return false;
+    std::size_t size = head.size();
+    for (const Bytes piece : payload) size += piece.size();
+    Packet whole = pool_.allocate(size);
+    if (!whole) return false;
+    auto at = std::ranges::copy(head.bytes(), whole.mutable_bytes().begin()).out;
+    for (const Bytes piece : payload) at = std::ranges::copy(piece, at).out;
+    whole.meta() = head.meta();
+    ++gathered;
+    emit(direction, std::move(whole));
+    gathers_next = false;
+    return true;
   }
   void drop(Packet, DropReason reason) override { drops.add(reason); }
   [[nodiscard]] std::size_t mtu(engine::Direction) const noexcept override { return 1500; }
@@ -59,6 +77,9 @@ class TestContext final : public engine::ServiceContext {
 
   std::array<Batch, 2> emitted;
   DropCounters drops;
+  bool gathers_next = false;
+  bool refuses_pieces = false;
+  std::size_t gathered = 0;  ///< super-frames that came in pieces
 
  private:
   VirtualReactor& reactor_;

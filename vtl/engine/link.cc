@@ -42,6 +42,15 @@ class Link::Slot final : public ServiceContext {
                std::move(packet));
   }
 
+  bool gathers(Direction direction) const noexcept override {
+    return link_.gathers(direction, direction == Direction::kOutbound ? index_ + 1 : index_);
+  }
+  bool emit_gathered(Direction direction, const Packet& head,
+                     std::span<const Bytes> payload) override {
+    return link_.emit_gathered(direction, direction == Direction::kOutbound ? index_ + 1 : index_,
+                               head, payload);
+  }
+
   void drop(Packet packet, DropReason reason) override {
     drops.add(reason);
     packet.reset();
@@ -251,6 +260,24 @@ void Link::emit(Direction direction, std::uint32_t boundary, Packet packet) {
     early_ = false;
   }
   worker_.schedule(*this);
+}
+
+bool Link::gathers(Direction direction, std::uint32_t boundary) const noexcept {
+  const bool outbound = direction == Direction::kOutbound;
+  const FrameSink* sink = outbound ? setup_.network : setup_.guest;
+  return boundary == (outbound ? services() : 0) && sink != nullptr && sink->gathers() &&
+         taps_.empty() && !(outbound && observer_ != nullptr) && !closing_ &&
+         !runs_[static_cast<std::size_t>(direction)] && !early_;
+}
+
+bool Link::emit_gathered(Direction direction, std::uint32_t boundary, const Packet& head,
+                         std::span<const Bytes> payload) {
+  if (!gathers(direction, boundary)) return false;
+  early_ = true;
+  flush_boundary(direction, boundary);
+  early_ = false;
+  return (direction == Direction::kOutbound ? setup_.network : setup_.guest)
+      ->push_gathered(head, payload);
 }
 
 void Link::flush_boundary(Direction direction, std::uint32_t boundary) {

@@ -8,7 +8,9 @@
 // batch, or, when nothing is running, at the end of the worker's turn. So frames that a timer or a
 // transport emits one by one leave in one batch. But once kManyBytes wait at a boundary they go on
 // at once, unless their direction is being run: more would push each other, and what the services
-// copied them from, out of the processor's cache before the interface reads them.
+// copied them from, out of the processor's cache before the interface reads them. And a super-frame
+// that nobody is to see between its service and the edge is not even put together
+// (emit_gathered()): with taps, further services or an observer on its way it is.
 //
 // The order of frames at one boundary in one direction is kept. Work is bounded: a flush makes at
 // most kFlushRounds passes over the boundaries, the rest waits for the next turn.
@@ -139,6 +141,9 @@ class Link final : private TurnTask {
   void leave(Direction direction, Batch& batch);
   void flush_boundary(Direction direction, std::uint32_t boundary);
   void emit(Direction direction, std::uint32_t boundary, Packet packet);
+  [[nodiscard]] bool gathers(Direction direction, std::uint32_t boundary) const noexcept;
+  [[nodiscard]] bool emit_gathered(Direction direction, std::uint32_t boundary, const Packet& head,
+                                   std::span<const Bytes> payload);
   void show_taps(Direction direction, std::uint32_t boundary, const Batch& batch);
   /// What services emitted, and waits at a boundary.
   struct Emitted {

@@ -38,6 +38,13 @@ class FrameSink {
  public:
   virtual ~FrameSink() = default;
   virtual void push(Batch& batch) = 0;
+  /// Whether push_gathered() may send something.
+  [[nodiscard]] virtual bool gathers() const noexcept { return false; }
+  /// As Interface::write_gathered(), behind all that was pushed before.
+  [[nodiscard]] virtual bool push_gathered(const Packet& head, std::span<const Bytes> payload) {
+    (void)head, (void)payload;
+    return false;
+  }
 };
 
 struct PortLimits {
@@ -75,6 +82,10 @@ class Port final : public FrameSink, private PollTask {
 
   /// Sends the batch, or queues it.
   void push(Batch& batch) override;
+  [[nodiscard]] bool gathers() const noexcept override { return interface_->gathers(); }
+  [[nodiscard]] bool push_gathered(const Packet& head, std::span<const Bytes> payload) override {
+    return count_ == 0 && interface_->write_gathered(head, payload);
+  }
   /// Tries to send the backlog now.
   void flush();
 

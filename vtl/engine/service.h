@@ -52,6 +52,21 @@ class ServiceContext {
   /// Sends `packet` onward in `direction`, from this service to the next one in that direction. It
   /// calls nothing of this service.
   virtual void emit(Direction direction, Packet packet) = 0;
+  /// Whether emit_gathered() may send something: a super-frame reaches the interface as it is, and
+  /// that one sends it in pieces.
+  [[nodiscard]] virtual bool gathers(Direction direction) const noexcept {
+    (void)direction;
+    return false;
+  }
+  /// Sends now what emit() would send as one frame: `head` and behind it `payload`
+  /// (Interface::write_gathered()), behind all that was emitted before in this direction. It keeps
+  /// nothing and calls nothing of this service. False: it was not sent; the caller makes it one
+  /// frame and calls emit().
+  [[nodiscard]] virtual bool emit_gathered(Direction direction, const Packet& head,
+                                           std::span<const Bytes> payload) {
+    (void)direction, (void)head, (void)payload;
+    return false;
+  }
   /// Counts the drop under this service and lets the packet go.
   virtual void drop(Packet packet, DropReason reason) = 0;
 

@@ -123,6 +123,8 @@ class AfPacket final : public Backend {
             .queues = kMaxAfPacketWorkers};
   }
 
+  [[nodiscard]] bool gathers() const noexcept override { return true; }
+
   [[nodiscard]] bool leave_to(const CutThrough& cut) override {
     return set_option(fd_.get(), SOL_SOCKET, SO_ATTACH_BPF, cut.socket_program());
   }
@@ -282,6 +284,14 @@ class AfPacket final : public Backend {
       done += static_cast<std::size_t>(gone);
     }
     return done;
+  }
+
+  [[nodiscard]] bool send_pieces(std::span<iovec> pieces) override {
+    if (!is_safe()) return false;
+    msghdr message{};
+    message.msg_iov = pieces.data();
+    message.msg_iovlen = pieces.size();
+    return ::sendmsg(fd_.get(), &message, MSG_DONTWAIT) >= 0;
   }
 
   // Fills the messages for the frames up to the first that cannot be sent.

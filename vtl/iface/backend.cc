@@ -1,5 +1,8 @@
 #include "vtl/iface/backend.h"
 
+#include <array>
+
+#include "vtl/iface/vnet_header.h"
 #include "vtl/packet/checksum.h"
 #include "vtl/packet/segment.h"
 
@@ -56,6 +59,28 @@ std::size_t Backend::write(std::span<Packet> batch) {
     ++done;
   }
   return done;
+}
+
+bool Backend::write_gathered(const Packet& head, std::span<const Bytes> payload) {
+  if (payload.size() > kMostGathered || must_cut(head) || !carries().partial_checksum) return false;
+  if (!finish_frame() || !flush_segments()) return false;
+  VnetHeader header = make_vnet_header(head);
+  std::array<iovec, 2 + kMostGathered> pieces;
+  const auto piece = [](Bytes bytes) {
+    return iovec{const_cast<std::uint8_t*>(bytes.data()), bytes.size()};  // it is only read
+  };
+  pieces[0] = {&header, sizeof header};
+  pieces[1] = piece(head.bytes());
+  std::size_t size = head.size();
+  for (std::size_t i = 0; i < payload.size(); ++i) {
+    pieces[2 + i] = piece(payload[i]);
+    size += payload[i].size();
+  }
+  if (!send_pieces(std::span(pieces).first(2 + payload.size()))) return false;
+  counters_.tx_frames.add();
+  counters_.tx_bytes.add(size);
+  counters_.tx_super_frames.add();
+  return true;
 }
 
 }  // namespace vtl::iface

@@ -9,6 +9,8 @@
 // Thread rule: as Interface. Bounds: at most kMaxSegments segments wait.
 #pragma once
 
+#include <sys/uio.h>
+
 #include <span>
 #include <string>
 #include <utility>
@@ -22,6 +24,7 @@ class Backend : public Interface {
   [[nodiscard]] const std::string& name() const noexcept override { return name_; }
   [[nodiscard]] const InterfaceCounters& counters() const noexcept override { return counters_; }
   [[nodiscard]] std::size_t write(std::span<Packet> batch) override;
+  [[nodiscard]] bool write_gathered(const Packet& head, std::span<const Bytes> payload) override;
 
  protected:
   explicit Backend(std::string name) : name_(std::move(name)) {}
@@ -42,6 +45,13 @@ class Backend : public Interface {
   /// sent(), or let go by dropped(). Fewer than given: no room now. None of them is empty but,
   /// perhaps, the first, after a frame that went in part: it is done with then.
   [[nodiscard]] virtual std::size_t send_some(std::span<Packet> frames) = 0;
+
+  /// Sends one frame in `pieces`, a virtio header first, now; false: it was not sent. Who can
+  /// says so by gathers().
+  [[nodiscard]] virtual bool send_pieces(std::span<iovec> pieces) {
+    (void)pieces;
+    return false;
+  }
 
   void received(const Packet& packet) noexcept {
     counters_.rx_frames.add();

@@ -35,6 +35,7 @@ class Tap final : public Backend {
   [[nodiscard]] wire::MacAddress mac() const noexcept override { return device_.mac(); }
   [[nodiscard]] bool is_up() const noexcept override { return device_.is_running(); }
   [[nodiscard]] bool signals_writable() const noexcept override { return true; }
+  [[nodiscard]] bool gathers() const noexcept override { return true; }
   [[nodiscard]] Capabilities capabilities() const noexcept override {
     return {.super_frames_in = true,
             .super_frames_out = true,
@@ -110,6 +111,10 @@ class Tap final : public Backend {
       }
     }
     return frames.size();
+  }
+
+  [[nodiscard]] bool send_pieces(std::span<iovec> pieces) override {
+    return ::writev(fd_.get(), pieces.data(), static_cast<int>(pieces.size())) >= 0;
   }
 
   static DropReason refusal() {

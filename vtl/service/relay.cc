@@ -231,11 +231,8 @@ void Relay::send(Time now) {
   engine::ServiceContext& context = table_.context();
   refused_ = false;
   endpoint_.dispatch(now, [&](const endpoint::OutSegment& segment) {
-    Packet frame = make_tcp_frame(context.pool(), path_, segment);
-    refused_ = !frame;
-    if (!frame) return false;
-    context.emit(engine::Direction::kInbound, std::move(frame));
-    return true;
+    refused_ = !emit_tcp_frame(context, engine::Direction::kInbound, path_, segment);
+    return !refused_;
   });
 }
 

@@ -70,6 +70,10 @@ void emit_ip(MutableBytes out, FramePath& path, std::size_t transport_size, std:
   path.ip_id = static_cast<std::uint16_t>(path.ip_id + segments);
 }
 
+bool is_super(const endpoint::OutSegment& segment) noexcept {
+  return segment.segment_size != 0 && segment.payload_size > segment.segment_size;
+}
+
 constexpr std::size_t kTpidOffset = 12, kTciOffset = 14;
 
 }  // namespace
@@ -110,21 +114,26 @@ Result<endpoint::Segment, DropReason> to_segment(const Packet& packet) noexcept 
   return segment;
 }
 
-Packet make_tcp_frame(PacketPool& pool, FramePath& path, const endpoint::OutSegment& segment) {
+namespace {
+
+/// The frame's headers and metadata; with `whole`, room for the payload behind them. Empty when the
+/// pool is at its bound.
+Packet make_headers(PacketPool& pool, FramePath& path, const endpoint::OutSegment& segment,
+                    bool whole) {
   const bool v6 = path.key.source.address.is_v6();
   const wire::EthernetFields ethernet = ethernet_fields(path, v6);
   const std::size_t network = ethernet.size();
   const std::size_t transport = network + (v6 ? wire::Ipv6View::kSize : wire::Ipv4View::kMinSize);
   const std::size_t payload = transport + segment.header.size();
-  const bool super = segment.segment_size != 0 && segment.payload_size > segment.segment_size;
   const std::size_t segments =
-      super ? (segment.payload_size + segment.segment_size - 1) / segment.segment_size : 1;
+      is_super(segment) ? (segment.payload_size + segment.segment_size - 1) / segment.segment_size
+                        : 1;
 
-  Packet packet = pool.allocate(payload + segment.payload_size);
+  Packet packet = pool.allocate(payload + (whole ? segment.payload_size : 0));
   if (!packet) return packet;
   const MutableBytes out = packet.mutable_bytes();
   ethernet.emit(out);
-  const std::size_t transport_size = packet.size() - transport;
+  const std::size_t transport_size = segment.header.size() + segment.payload_size;
   emit_ip(out.subspan(network), path, transport_size, static_cast<std::uint16_t>(segments),
           segment.ect);
   segment.header.emit(out.subspan(transport));
@@ -133,21 +142,50 @@ Packet make_tcp_frame(PacketPool& pool, FramePath& path, const endpoint::OutSegm
                               wire::IpProtocol::kTcp, static_cast<std::uint32_t>(transport_size))
           .folded();
   store_be16(out, transport + wire::TcpView::kChecksumOffset, partial);
-  std::size_t at = payload;
-  for (const Bytes piece : segment.payload) {
-    std::memcpy(out.data() + at, piece.data(), piece.size());
-    at += piece.size();
-  }
 
   PacketMeta& meta = packet.meta();
   meta.played = true;
   meta.checksum = {ChecksumKind::kPartial, static_cast<std::uint16_t>(transport),
                    static_cast<std::uint16_t>(wire::TcpView::kChecksumOffset)};
-  if (super) {
+  if (is_super(segment)) {
     meta.gso = {v6 ? GsoKind::kTcpV6 : GsoKind::kTcpV4, segment.header.flags.cwr(),
                 segment.segment_size, static_cast<std::uint16_t>(payload)};
   }
   return packet;
+}
+
+/// Sends a super-frame without putting it together; false: it was not sent.
+bool emit_in_pieces(engine::ServiceContext& context, engine::Direction direction, FramePath& path,
+                    const endpoint::OutSegment& segment) {
+  if (!is_super(segment) || !context.gathers(direction)) return false;
+  const std::uint16_t ip_id = path.ip_id;
+  const Packet head = make_headers(context.pool(), path, segment, false);
+  if (!head) return false;
+  if (context.emit_gathered(direction, head, segment.payload)) return true;
+  path.ip_id = ip_id;
+  return false;
+}
+
+}  // namespace
+
+Packet make_tcp_frame(PacketPool& pool, FramePath& path, const endpoint::OutSegment& segment) {
+  Packet packet = make_headers(pool, path, segment, true);
+  if (!packet) return packet;
+  std::size_t at = packet.size() - segment.payload_size;
+  for (const Bytes piece : segment.payload) {
+    std::memcpy(packet.mutable_bytes().data() + at, piece.data(), piece.size());
+    at += piece.size();
+  }
+  return packet;
+}
+
+bool emit_tcp_frame(engine::ServiceContext& context, engine::Direction direction, FramePath& path,
+                    const endpoint::OutSegment& segment) {
+  if (emit_in_pieces(context, direction, path, segment)) return true;
+  Packet frame = make_tcp_frame(context.pool(), path, segment);
+  if (!frame) return false;
+  context.emit(direction, std::move(frame));
+  return true;
 }
 
 }  // namespace vtl::service

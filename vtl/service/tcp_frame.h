@@ -3,6 +3,7 @@
 // to_segment() reads a checked segment out of a packet; make_tcp_frame() writes the frame that
 // carries an endpoint's segment: Ethernet with the flow's tag, IP, TCP, payload; checksum left
 // partial and a super-frame left whole, for the interface to finish; marked as played.
+// emit_tcp_frame() sends it, without putting a super-frame together where that can be spared.
 // Thread rule: free functions over their arguments.
 #pragma once
 
@@ -10,6 +11,7 @@
 #include <optional>
 
 #include "vtl/endpoint/endpoint.h"
+#include "vtl/engine/service.h"
 #include "vtl/packet/packet.h"
 #include "vtl/wire/flow_key.h"
 
@@ -23,7 +25,7 @@ struct FramePath {
   std::uint8_t dscp = 0;
   std::uint8_t pcp = 0;  ///< priority in the tag, 0..7
   std::uint8_t ttl = 64;
-  std::uint16_t ip_id = 0;  ///< of the next IPv4 frame; make_tcp_frame() counts it on
+  std::uint16_t ip_id = 0;  ///< of the next IPv4 frame; what makes one counts it on
 };
 
 /// True for a SYN that opens a connection: no ACK, no RST.
@@ -51,5 +53,10 @@ struct FramePath {
 /// The frame for `segment`, or an empty packet when the pool is at its bound.
 [[nodiscard]] Packet make_tcp_frame(PacketPool& pool, FramePath& path,
                                     const endpoint::OutSegment& segment);
+
+/// Emits that frame; false: the pool is at its bound. A super-frame goes in pieces where it can
+/// (ServiceContext::emit_gathered()).
+[[nodiscard]] bool emit_tcp_frame(engine::ServiceContext& context, engine::Direction direction,
+                                  FramePath& path, const endpoint::OutSegment& segment);
 
 }  // namespace vtl::service

@@ -45,6 +45,8 @@ struct Wire {
   std::size_t reads = 0;
   int events_fd = -1;  ///< of the interface; attend() reads it
   std::size_t attended = 0;
+  bool gathers = false;  ///< super-frames may come in pieces
+  std::size_t gathered = 0;
 
   void send(std::uint8_t to, std::uint8_t from, std::uint8_t tag) {
     in.push_back(frame(to, from, tag));
@@ -95,6 +97,15 @@ class FakeInterface final : public iface::Interface {
     }
     if (n < batch.size() && wire_.in_part) batch[n].reset();
     return n;
+  }
+
+  bool gathers() const noexcept override { return wire_.gathers; }
+  bool write_gathered(const Packet& head, std::span<const Bytes>) override {
+    if (!wire_.gathers || wire_.room == 0) return false;
+    --wire_.room;
+    ++wire_.gathered;
+    wire_.out.push_back(head.bytes()[14]);
+    return true;
   }
 
   const iface::InterfaceCounters& counters() const noexcept override { return counters_; }

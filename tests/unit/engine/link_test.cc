@@ -187,6 +187,60 @@ TEST_F(LinkTest, MuchIsEmittedBothWays_NobodyIsCalledInsideItsOwnWork) {
   EXPECT_EQ(network_wire_.out.size(), 8U);
 }
 
+TEST_F(LinkTest, Gathered_GoesAtOnce_BehindWhatWasEmittedBefore) {
+  guest_wire_.gathers = true;
+  auto& service = add();
+  build();
+  service.context_->emit(Direction::kInbound, made(1));
+  EXPECT_TRUE(service.context_->gathers(Direction::kInbound));
+  EXPECT_FALSE(service.context_->gathers(Direction::kOutbound));
+  EXPECT_TRUE(service.context_->emit_gathered(Direction::kInbound, made(2), {}));
+  EXPECT_THAT(guest_wire_.out, ElementsAre(1, 2));
+  EXPECT_EQ(guest_wire_.gathered, 1U);
+}
+
+TEST_F(LinkTest, Gathered_WithoutRoom_IsTheCallersStill_AndNothingOvertakesTheBacklog) {
+  guest_wire_.gathers = true;
+  auto& service = add();
+  build();
+  guest_wire_.room = 1;
+  EXPECT_TRUE(service.context_->emit_gathered(Direction::kInbound, made(1), {}));
+  EXPECT_FALSE(service.context_->emit_gathered(Direction::kInbound, made(2), {}));
+  service.context_->emit(Direction::kInbound, made(2));
+  worker_.turn();
+  guest_wire_.room = 10;
+  EXPECT_FALSE(service.context_->emit_gathered(Direction::kInbound, made(3), {}));
+  service.context_->emit(Direction::kInbound, made(3));
+  ASSERT_TRUE(worker_.until([&] { return guest_wire_.out.size() == 3; }));
+  EXPECT_THAT(guest_wire_.out, ElementsAre(1, 2, 3));
+}
+
+TEST_F(LinkTest, Gathered_NotPastAServiceATapOrABatchOfItsDirection) {
+  guest_wire_.gathers = network_wire_.gathers = true;
+  auto& first = add();
+  auto& second = add();
+  bool inside = true, against = false;
+  first.on_process = [&](ServiceContext& c, Direction, Batch&) {
+    inside = c.gathers(Direction::kInbound);
+  };
+  second.on_process = [&](ServiceContext& c, Direction d, Batch&) {
+    if (d == Direction::kInbound) against = c.gathers(Direction::kOutbound);
+  };
+  build();
+  EXPECT_FALSE(second.context_->gathers(Direction::kInbound));
+  EXPECT_FALSE(second.context_->emit_gathered(Direction::kInbound, made(1), {}));
+  EXPECT_TRUE(second.context_->gathers(Direction::kOutbound));
+  network_wire_.send(2, 1, 20);
+  worker_.turns(2);
+  EXPECT_FALSE(inside);
+  EXPECT_TRUE(against);
+  EXPECT_TRUE(first.context_->gathers(Direction::kInbound));
+  const auto tap = link_->add_tap(0, [](Direction, std::uint32_t, std::span<const Packet>) {});
+  EXPECT_FALSE(first.context_->emit_gathered(Direction::kInbound, made(1), {}));
+  link_->remove_tap(tap);
+  EXPECT_TRUE(first.context_->emit_gathered(Direction::kInbound, made(1), {}));
+}
+
 TEST_F(LinkTest, TakenPacketsAreRemovedAndTheRestKeepsItsOrder) {
   auto& service = add();
   service.on_process = [](ServiceContext& c, Direction, Batch& batch) {

@@ -219,11 +219,8 @@ bool SplitConnection::send(Side side, Time now) {
   const bool was_closed = e.endpoint.state() == State::kClosed;
   e.refused = false;
   e.endpoint.dispatch(now, [&](const endpoint::OutSegment& segment) {
-    Packet frame = make_tcp_frame(context.pool(), path, segment);
-    e.refused = !frame;
-    if (!frame) return false;
-    context.emit(toward(side), std::move(frame));
-    return true;
+    e.refused = !emit_tcp_frame(context, toward(side), path, segment);
+    return !e.refused;
   });
   e.ip_id = path.ip_id;
   return !was_closed && e.endpoint.state() == State::kClosed;
