@@ -71,16 +71,19 @@ std::string numbers(const std::array<std::uint64_t, 3>& values) {
 std::string choose_by_route(std::string route, const std::string& congestion_control) {
   const std::string choice = " congctl " + congestion_control;
   if (route.find(choice) != std::string::npos) return "";
-  for (const char* kind : {"broadcast ", "multicast ", "anycast ", "unreachable ", "blackhole "})
+  for (const char* kind : {"broadcast ", "multicast ", "anycast ", "unreachable ", "prohibit ",
+                           "blackhole ", "throw "})
     if (route.starts_with(kind)) return "";
   // What `ip route show` adds and `ip route replace` does not take, and an older choice.
-  for (const char* shown : {" congctl ", " linkdown", " dead", " pref medium"}) {
+  route += ' ';
+  for (const char* shown : {" congctl ", " linkdown ", " dead ", " pref medium "}) {
     const auto at = route.find(shown);
     if (at == std::string::npos) continue;
     const auto next = route.find(' ', at + std::strlen(shown));
     const bool has_value = shown == std::string_view(" congctl ");
-    route.erase(at, has_value ? next - at : std::strlen(shown));
+    route.erase(at, (has_value ? next - at : std::strlen(shown) - 1));
   }
+  route.pop_back();
   constexpr std::string_view kKernels = " metric 0";  // no other route of IPv6 may have it
   const auto metric = route.find(kKernels);
   if (metric == std::string::npos) return fmt::format("route replace {}{}\n", route, choice);

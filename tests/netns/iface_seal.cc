@@ -16,6 +16,7 @@
 #include "lab/lab.h"
 #include "lab/must.h"
 #include "lab/wait.h"
+#include "tests/netns/pieces.h"
 #include "tests/netns/streams.h"
 #include "tests/unit/packet/frames.h"
 #include "vtl/iface/af_packet.h"
@@ -228,6 +229,8 @@ TEST_F(SealTest, WhatCannotBeSealedIsNotCarriedUntilItCan) {
   batch.push_back(pool_.copy_of(test::make_frame({})));
   EXPECT_EQ(vtl->write(batch), 1U);
   EXPECT_EQ(vtl->counters().drops.value(DropReason::kUnsealed), 1U);
+  const test::SuperFrameInPieces pieces(pool_, {.payload = test::pattern(9000)}, 1000);
+  EXPECT_FALSE(vtl->write_gathered(pieces.head, pieces.payload));
   EXPECT_EQ(vtl->counters().tx_frames.value(), 0U);
   EXPECT_TRUE(send(*guest, 1));
   Batch read;

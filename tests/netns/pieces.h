@@ -11,7 +11,8 @@
 namespace vtl::test {
 
 struct SuperFrameInPieces {
-  SuperFrameInPieces(PacketPool& pool, FrameSpec spec, std::uint16_t segment_size)
+  SuperFrameInPieces(PacketPool& pool, FrameSpec spec, std::uint16_t segment_size,
+                     std::size_t piece_size = 16'384)
       : whole(make_unfinished(std::move(spec))) {
     const Packet packet = pool.copy_of(whole);
     const Layout& layout = packet.layout();
@@ -21,9 +22,8 @@ struct SuperFrameInPieces {
     head.meta().gso = {.kind = is_ipv6(packet) ? GsoKind::kTcpV6 : GsoKind::kTcpV4,
                        .segment_size = segment_size,
                        .header_length = layout.payload_offset};
-    constexpr std::size_t kPiece = 16'384;
     for (Bytes rest = all.subspan(layout.payload_offset); !rest.empty();) {
-      payload.push_back(rest.first(std::min(rest.size(), kPiece)));
+      payload.push_back(rest.first(std::min(rest.size(), piece_size)));
       rest = rest.subspan(payload.back().size());
     }
   }

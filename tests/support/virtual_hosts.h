@@ -41,14 +41,15 @@ class TestContext final : public engine::ServiceContext {
   [[nodiscard]] const std::string& link_name() const noexcept override { return name_; }
   [[nodiscard]] std::uint32_t workers() const noexcept override { return 1; }
   void emit(engine::Direction direction, Packet packet) override {
-    gathers_next = packet.meta().gso.is_super();
+    if (packet.meta().gso.is_super()) gathers_next = !gathers_next;
     emitted[static_cast<std::size_t>(direction)].push_back(std::move(packet));
   }
-  /// Every second super-frame may go in pieces; a test may change what comes next.
+  /// Every second super-frame goes in pieces; a test may say what becomes of the next.
   [[nodiscard]] bool gathers(engine::Direction) const noexcept override { return gathers_next; }
   [[nodiscard]] bool emit_gathered(engine::Direction direction, const Packet& head,
                                    std::span<const Bytes> payload) override {
-    if (!std::exchange(gathers_next, false) || refuses_pieces) return false;
+    if (refuses_pieces) ++refused_pieces;
+    if (refuses_pieces || !gathers_next) return false;
     std::size_t size = head.size();
     for (const Bytes piece : payload) size += piece.size();
     Packet whole = pool_.allocate(size);
@@ -58,7 +59,6 @@ class TestContext final : public engine::ServiceContext {
     whole.meta() = head.meta();
     ++gathered;
     emit(direction, std::move(whole));
-    gathers_next = false;
     return true;
   }
   void drop(Packet, DropReason reason) override { drops.add(reason); }
@@ -79,6 +79,7 @@ class TestContext final : public engine::ServiceContext {
   DropCounters drops;
   bool gathers_next = false;
   bool refuses_pieces = false;
+  std::size_t refused_pieces = 0;
   std::size_t gathered = 0;  ///< super-frames that came in pieces
 
  private:

@@ -16,6 +16,9 @@
 namespace vtl::config {
 namespace {
 
+// What the guest sends goes to the proxy's socket.
+constexpr std::size_t kReadBytes = std::size_t{1} << 20;
+
 void seal_guest(const Node& link_node, const LinkConfig& link, Config& config,
                 Diagnostics& diagnostics) {
   const auto guest = std::ranges::find(config.interfaces, link.guest, &InterfaceConfig::name);
@@ -30,6 +33,7 @@ void seal_guest(const Node& link_node, const LinkConfig& link, Config& config,
   auto* const af_packet = std::get_if<iface::AfPacketOptions>(&guest->options);
   if (af_packet == nullptr) return;
   if (!af_packet->seal) af_packet->seal = iface::SealUse::kKeep;
+  af_packet->read_bytes = kReadBytes;
   if (af_packet->seal == iface::SealUse::kOff) {
     diagnostics.add(mark, fmt::format("interface '{}' says seal: off, so the host would see and "
                                       "answer the guest of link '{}' beside its anonymizer; leave "

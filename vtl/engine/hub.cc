@@ -57,8 +57,12 @@ void Hub::switch_frames(Place& from, Batch& batch) {
   batch.clear();
   for (auto& place : places_) {
     if (place->leaving.empty()) continue;
-    place->out->push(place->leaving);
-    assert(place->leaving.empty());
+    // A link may send frames here while it takes these.
+    Batch leaving;
+    leaving.swap(place->leaving);
+    place->out->push(leaving);
+    assert(leaving.empty());
+    if (place->leaving.empty()) place->leaving.swap(leaving);  // keep its memory
   }
 }
 

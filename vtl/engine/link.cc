@@ -9,7 +9,9 @@ namespace {
 
 // Two services that answer each other at once must not hold the worker.
 constexpr int kFlushRounds = 8;
-constexpr std::size_t kManyBytes = std::size_t{128} << 10;
+// Octets at a boundary that go on before the end of the turn: two super-frames, and what they were
+// copied from, stay in a processor's own cache beside what it does.
+constexpr std::size_t kEarlyFlushBytes = std::size_t{128} << 10;
 // Capabilities may cost a system call; services ask for the MTU per packet.
 constexpr Duration kMtuValid = 1s;
 
@@ -232,13 +234,13 @@ void Link::leave(Direction direction, Batch& batch) {
   if (observer_ != nullptr && direction == Direction::kOutbound) {
     observer_->observe(direction, batch, worker_.now());
   }
-  FrameSink* sink = direction == Direction::kOutbound ? setup_.network : setup_.guest;
-  if (sink == nullptr) {
+  FrameSink* const last = sink(direction);
+  if (last == nullptr) {
     counters_.drops.add(DropReason::kNoRoute, batch.size());
     batch.clear();
     return;
   }
-  sink->push(batch);
+  last->push(batch);
 }
 
 void Link::emit(Direction direction, std::uint32_t boundary, Packet packet) {
@@ -253,31 +255,42 @@ void Link::emit(Direction direction, std::uint32_t boundary, Packet packet) {
   auto& emitted = pending(direction, boundary);
   emitted.bytes += packet.size();
   emitted.frames.push_back(std::move(packet));
-  // What is emitted while these go on waits: nobody is called inside its own call.
-  if (emitted.bytes >= kManyBytes && !runs_[static_cast<std::size_t>(direction)] && !early_) {
-    early_ = true;
-    flush_boundary(direction, boundary);
-    early_ = false;
-  }
   worker_.schedule(*this);
+  if (emitted.bytes >= kEarlyFlushBytes && may_flush_early(direction)) {
+    flush_early(direction, boundary);
+  }
+}
+
+FrameSink* Link::sink(Direction direction) const noexcept {
+  return direction == Direction::kOutbound ? setup_.network : setup_.guest;
+}
+
+// A hub may bring what leaves here back, to services that are inside their own calls; so may
+// another early flush.
+bool Link::may_flush_early(Direction direction) const noexcept {
+  const FrameSink* last = sink(direction);
+  return last != nullptr && last->is_last() && !runs_[static_cast<std::size_t>(direction)] &&
+         !flushing_early_;
+}
+
+void Link::flush_early(Direction direction, std::uint32_t boundary) {
+  flushing_early_ = true;
+  flush_boundary(direction, boundary);
+  flushing_early_ = false;
 }
 
 bool Link::gathers(Direction direction, std::uint32_t boundary) const noexcept {
   const bool outbound = direction == Direction::kOutbound;
-  const FrameSink* sink = outbound ? setup_.network : setup_.guest;
-  return boundary == (outbound ? services() : 0) && sink != nullptr && sink->gathers() &&
-         taps_.empty() && !(outbound && observer_ != nullptr) && !closing_ &&
-         !runs_[static_cast<std::size_t>(direction)] && !early_;
+  return !closing_ && boundary == (outbound ? services() : 0) && taps_.empty() &&
+         !(outbound && observer_ != nullptr) && may_flush_early(direction) &&
+         sink(direction)->gathers();
 }
 
 bool Link::emit_gathered(Direction direction, std::uint32_t boundary, const Packet& head,
                          std::span<const Bytes> payload) {
   if (!gathers(direction, boundary)) return false;
-  early_ = true;
-  flush_boundary(direction, boundary);
-  early_ = false;
-  return (direction == Direction::kOutbound ? setup_.network : setup_.guest)
-      ->push_gathered(head, payload);
+  flush_early(direction, boundary);
+  return sink(direction)->push_gathered(head, payload);
 }
 
 void Link::flush_boundary(Direction direction, std::uint32_t boundary) {

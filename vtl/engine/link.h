@@ -6,14 +6,17 @@
 // service gets it; packets that the service took away are removed. What a service emits waits at
 // the boundary where it enters and is merged there: behind what the running process() leaves in its
 // batch, or, when nothing is running, at the end of the worker's turn. So frames that a timer or a
-// transport emits one by one leave in one batch. But once kManyBytes wait at a boundary they go on
-// at once, unless their direction is being run: more would push each other, and what the services
-// copied them from, out of the processor's cache before the interface reads them. And a super-frame
-// that nobody is to see between its service and the edge is not even put together
-// (emit_gathered()): with taps, further services or an observer on its way it is.
+// transport emits one by one leave in one batch. But once 128 KiB wait at a boundary they go on at
+// once: more would push each other, and what the services copied them from, out of the processor's
+// cache before the interface reads them. And a super-frame of TCP that nobody is to see between its
+// service and the edge is not even put together (emit_gathered()): with taps, further services or
+// an observer on its way it is. Both happen only where the edge is an interface's and not a hub's,
+// while nothing runs in that direction, and never inside one another: so no service is called
+// inside its own call.
 //
-// The order of frames at one boundary in one direction is kept. Work is bounded: a flush makes at
-// most kFlushRounds passes over the boundaries, the rest waits for the next turn.
+// The order of frames at one boundary in one direction is kept. Work is bounded: the flush at the
+// end of the turn makes at most kFlushRounds passes over the boundaries, the rest waits for the
+// next turn; an early one is part of the work of who emits, and passes each boundary once.
 //
 // Thread rule: the worker's thread; counters from any.
 // Invariants: the services live from start() to close(); after close() what a service's destructor
@@ -140,6 +143,9 @@ class Link final : private TurnTask {
   void run(Direction direction, std::uint32_t boundary, Batch& batch);
   void leave(Direction direction, Batch& batch);
   void flush_boundary(Direction direction, std::uint32_t boundary);
+  [[nodiscard]] FrameSink* sink(Direction direction) const noexcept;
+  [[nodiscard]] bool may_flush_early(Direction direction) const noexcept;
+  void flush_early(Direction direction, std::uint32_t boundary);
   void emit(Direction direction, std::uint32_t boundary, Packet packet);
   [[nodiscard]] bool gathers(Direction direction, std::uint32_t boundary) const noexcept;
   [[nodiscard]] bool emit_gathered(Direction direction, std::uint32_t boundary, const Packet& head,
@@ -163,7 +169,7 @@ class Link final : private TurnTask {
   std::unique_ptr<Observer> observer_;
   std::array<std::vector<Emitted>, 2> pending_;  // by direction, then boundary
   std::array<bool, 2> runs_{};                   // by direction: run() is at work
-  bool early_ = false;                           // frames go on before the end of the turn
+  bool flushing_early_ = false;                  // before the end of the turn
   std::vector<Tap> taps_;
   std::uint32_t next_tap_ = 1;
   bool closing_ = false;

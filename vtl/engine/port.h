@@ -38,7 +38,9 @@ class FrameSink {
  public:
   virtual ~FrameSink() = default;
   virtual void push(Batch& batch) = 0;
-  /// Whether push_gathered() may send something.
+  /// Frames leave VTL here: push() calls no link and no service.
+  [[nodiscard]] virtual bool is_last() const noexcept { return false; }
+  /// Whether push_gathered() is worth trying now; only where is_last().
   [[nodiscard]] virtual bool gathers() const noexcept { return false; }
   /// As Interface::write_gathered(), behind all that was pushed before.
   [[nodiscard]] virtual bool push_gathered(const Packet& head, std::span<const Bytes> payload) {
@@ -82,7 +84,10 @@ class Port final : public FrameSink, private PollTask {
 
   /// Sends the batch, or queues it.
   void push(Batch& batch) override;
-  [[nodiscard]] bool gathers() const noexcept override { return interface_->gathers(); }
+  [[nodiscard]] bool is_last() const noexcept override { return true; }
+  [[nodiscard]] bool gathers() const noexcept override {
+    return count_ == 0 && interface_->gathers();
+  }
   [[nodiscard]] bool push_gathered(const Packet& head, std::span<const Bytes> payload) override {
     return count_ == 0 && interface_->write_gathered(head, payload);
   }

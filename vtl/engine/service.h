@@ -49,19 +49,20 @@ class ServiceContext {
   /// How many workers run this link; reactor().worker() is this one's number.
   [[nodiscard]] virtual std::uint32_t workers() const noexcept = 0;
 
-  /// Sends `packet` onward in `direction`, from this service to the next one in that direction. It
-  /// calls nothing of this service.
+  /// Sends `packet` onward in `direction`, from this service to the next one in that direction: as
+  /// a rule at the end of the turn, but it may run the services beyond and write to the interface
+  /// inside the call. Of this service it calls at most plays() and may_cut_through().
   virtual void emit(Direction direction, Packet packet) = 0;
-  /// Whether emit_gathered() may send something: a super-frame reaches the interface as it is, and
-  /// that one sends it in pieces.
+  /// Whether emit_gathered() is worth trying now: the frame would reach an interface that can, and
+  /// nobody before it.
   [[nodiscard]] virtual bool gathers(Direction direction) const noexcept {
     (void)direction;
     return false;
   }
-  /// Sends now what emit() would send as one frame: `head` and behind it `payload`
-  /// (Interface::write_gathered()), behind all that was emitted before in this direction. It keeps
-  /// nothing and calls nothing of this service. False: it was not sent; the caller makes it one
-  /// frame and calls emit().
+  /// Sends now what emit() would send as one frame: a super-frame of TCP out of `head` and
+  /// `payload` (Interface::write_gathered()), behind all that this service emitted before in this
+  /// direction. Keeps nothing. False: it was not sent; the caller makes it one frame and calls
+  /// emit().
   [[nodiscard]] virtual bool emit_gathered(Direction direction, const Packet& head,
                                            std::span<const Bytes> payload) {
     (void)direction, (void)head, (void)payload;

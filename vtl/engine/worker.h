@@ -3,9 +3,9 @@
 // Theory of operation. One turn of the loop waits in epoll (with a nanosecond timeout, so that
 // timers are finer than a millisecond), reads the clock once, then runs in this order: descriptor
 // callbacks, posted tasks, due timers, polled tasks, and last the turn tasks that any of these
-// scheduled. Turn tasks are how work is gathered: a link flushes what its services emitted during
-// the turn in one batch. Each of these does bounded work, so a turn is short and everyone's turn
-// comes.
+// scheduled. Turn tasks are how work is collected: a link flushes what its services emitted during
+// the turn in one batch (but for much at once: link.h). Each of these does bounded work, so a turn
+// is short and everyone's turn comes.
 //
 // With `busy_poll` set, the loop does not sleep until that much time has passed since it last found
 // work: lower latency for a burning core.

@@ -38,8 +38,7 @@ namespace vtl::iface {
 namespace {
 
 constexpr int kFanoutIgnoreOutgoing = 0x4000;  // PACKET_FANOUT_FLAG_IGNORE_OUTGOING, Linux 5.10
-constexpr std::size_t kReadBytes = std::size_t{256} << 10;  // wanted at most from one read
-constexpr std::size_t kMinRead = 4;                         // frames asked for at least
+constexpr std::size_t kMinRead = 4;            // frames asked for at least
 constexpr Duration kStatisticsEvery = 100ms;
 constexpr Duration kAttemptEvery = 100ms;  // to seal a device, by a worker that finds it unsealed
 constexpr std::size_t kControlSize = CMSG_SPACE(sizeof(tpacket_auxdata));
@@ -148,7 +147,7 @@ class AfPacket final : public Backend {
       take_frame(i, now, batch);
     }
     if (frames < ready) return ReadStatus::kOk;
-    read_size_ = std::clamp(kReadBytes / (bytes / frames + 1), kMinRead, kMaxBatch);
+    read_size_ = std::clamp(options_.read_bytes / (bytes / frames + 1), kMinRead, kMaxBatch);
     return ReadStatus::kMore;
   }
 

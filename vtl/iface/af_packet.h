@@ -37,6 +37,10 @@ struct AfPacketOptions {
   bool host_frames = false;  ///< read frames addressed to the device's own MAC too
   std::optional<SealUse> seal = std::nullopt;  ///< not said: off
   bool qdisc_bypass = false;  ///< send past the queueing discipline: no fairness, a little faster
+  /// Octets of super-frames wanted at most from one read. What passes them on at once does best
+  /// with few, which stay in the processor's cache; what gives them to a socket with many, which
+  /// let its reader take long runs. 64 KiB to 4 MiB.
+  std::size_t read_bytes = std::size_t{256} << 10;
   std::size_t receive_buffer = std::size_t{32} << 20;  ///< octets, kernel overhead included
   std::size_t send_buffer = std::size_t{8} << 20;      ///< the same, for sending
 };

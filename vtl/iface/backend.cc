@@ -1,6 +1,7 @@
 #include "vtl/iface/backend.h"
 
 #include <array>
+#include <cassert>
 
 #include "vtl/iface/vnet_header.h"
 #include "vtl/packet/checksum.h"
@@ -62,7 +63,9 @@ std::size_t Backend::write(std::span<Packet> batch) {
 }
 
 bool Backend::write_gathered(const Packet& head, std::span<const Bytes> payload) {
-  if (payload.size() > kMostGathered || must_cut(head) || !carries().partial_checksum) return false;
+  assert(head.meta().gso.is_super() && head.meta().gso.header_length == head.size() &&
+         head.meta().checksum.kind == ChecksumKind::kPartial);
+  if (!gathers() || payload.size() > kMostGathered || must_cut(head)) return false;
   if (!finish_frame() || !flush_segments()) return false;
   VnetHeader header = make_vnet_header(head);
   std::array<iovec, 2 + kMostGathered> pieces;

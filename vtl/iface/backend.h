@@ -5,7 +5,8 @@
 // super-frame that found no room wait inside, and the super-frame they came from stays in the
 // caller's batch as an empty packet, so that the caller comes back. A backend that can send a frame
 // in part does the same with it: it keeps the rest, leaves the packet empty and not done with, and
-// sends the rest in finish_frame().
+// sends the rest in finish_frame(). write_gathered() is for backends whose system call takes pieces
+// behind a virtio header: send_pieces().
 // Thread rule: as Interface. Bounds: at most kMaxSegments segments wait.
 #pragma once
 
@@ -46,8 +47,8 @@ class Backend : public Interface {
   /// perhaps, the first, after a frame that went in part: it is done with then.
   [[nodiscard]] virtual std::size_t send_some(std::span<Packet> frames) = 0;
 
-  /// Sends one frame in `pieces`, a virtio header first, now; false: it was not sent. Who can
-  /// says so by gathers().
+  /// Sends one frame in `pieces`, a virtio header first, now; false: it was not sent. A backend
+  /// that can, and carries partial checksums, says so by gathers().
   [[nodiscard]] virtual bool send_pieces(std::span<iovec> pieces) {
     (void)pieces;
     return false;

@@ -1,4 +1,5 @@
-// Decorator: an interface around another, which it passes everything on to.
+// Decorator: an interface around another, which it passes everything on to. But for frames in
+// pieces: those become one frame, which the decorator sees (Interface::write_gathered()).
 //
 // Base of capture and trace. Thread rule and limits are the inner interface's.
 #pragma once

@@ -79,12 +79,14 @@ class Interface {
   /// stands for nothing new: it is what a frame becomes while a part of it (segments of a
   /// super-frame, the rest of a frame in a stream) still waits inside for room.
   [[nodiscard]] virtual std::size_t write(std::span<Packet> batch) = 0;
-  /// Whether write_gathered() may send something.
+  /// Whether this interface sends frames in pieces.
   [[nodiscard]] virtual bool gathers() const noexcept { return false; }
   static constexpr std::size_t kMostGathered = 8;  ///< pieces of payload in write_gathered()
-  /// Sends one super-frame of TCP now: `head`, which is its headers, checksum unfinished, with the
-  /// metadata of the whole, and behind them `payload`. Nothing is kept of either. False: nothing
-  /// was sent, for whatever reason; the caller makes it one frame, and write() tells.
+  /// Sends one super-frame of TCP now: `head`, which is all of its headers and nothing else,
+  /// checksum partial, with the metadata of the whole, and behind them `payload`, up to
+  /// kMostGathered pieces. Nothing is kept of either. False: nothing was sent nor counted, for want
+  /// of room or any other reason; the caller makes it one frame, and write() counts the drop or
+  /// reports the full queue.
   [[nodiscard]] virtual bool write_gathered(const Packet& head, std::span<const Bytes> payload) {
     (void)head, (void)payload;
     return false;

@@ -158,12 +158,11 @@ Packet make_headers(PacketPool& pool, FramePath& path, const endpoint::OutSegmen
 bool emit_in_pieces(engine::ServiceContext& context, engine::Direction direction, FramePath& path,
                     const endpoint::OutSegment& segment) {
   if (!is_super(segment) || !context.gathers(direction)) return false;
-  const std::uint16_t ip_id = path.ip_id;
-  const Packet head = make_headers(context.pool(), path, segment, false);
-  if (!head) return false;
-  if (context.emit_gathered(direction, head, segment.payload)) return true;
-  path.ip_id = ip_id;
-  return false;
+  FramePath next = path;
+  const Packet head = make_headers(context.pool(), next, segment, false);
+  if (!head || !context.emit_gathered(direction, head, segment.payload)) return false;
+  path.ip_id = next.ip_id;
+  return true;
 }
 
 }  // namespace

@@ -25,7 +25,8 @@ struct FramePath {
   std::uint8_t dscp = 0;
   std::uint8_t pcp = 0;  ///< priority in the tag, 0..7
   std::uint8_t ttl = 64;
-  std::uint16_t ip_id = 0;  ///< of the next IPv4 frame; what makes one counts it on
+  std::uint16_t ip_id =
+      0;  ///< of the next IPv4 frame; make_tcp_frame() and emit_tcp_frame() count it on
 };
 
 /// True for a SYN that opens a connection: no ACK, no RST.

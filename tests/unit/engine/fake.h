@@ -45,8 +45,8 @@ struct Wire {
   std::size_t reads = 0;
   int events_fd = -1;  ///< of the interface; attend() reads it
   std::size_t attended = 0;
-  bool gathers = false;  ///< super-frames may come in pieces
-  std::size_t gathered = 0;
+  bool gathers = false;                             ///< super-frames may come in pieces
+  std::vector<std::vector<std::uint8_t>> gathered;  ///< those, put together
 
   void send(std::uint8_t to, std::uint8_t from, std::uint8_t tag) {
     in.push_back(frame(to, from, tag));
@@ -100,11 +100,12 @@ class FakeInterface final : public iface::Interface {
   }
 
   bool gathers() const noexcept override { return wire_.gathers; }
-  bool write_gathered(const Packet& head, std::span<const Bytes>) override {
+  bool write_gathered(const Packet& head, std::span<const Bytes> payload) override {
     if (!wire_.gathers || wire_.room == 0) return false;
     --wire_.room;
-    ++wire_.gathered;
-    wire_.out.push_back(head.bytes()[14]);
+    auto& whole = wire_.gathered.emplace_back(head.bytes().begin(), head.bytes().end());
+    for (const Bytes piece : payload) whole.insert(whole.end(), piece.begin(), piece.end());
+    wire_.out.push_back(whole[14]);
     return true;
   }
 

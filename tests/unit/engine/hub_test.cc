@@ -72,6 +72,49 @@ class HubTest : public testing::Test {
   std::array<std::unique_ptr<Link>, kGuests> links_;
 };
 
+// As much as would go on before the end of the turn if the link's edge were an interface.
+void emit_much(HandWorker& worker, ServiceContext& context, std::uint8_t to, std::uint8_t from,
+               std::uint8_t tag) {
+  for (int i = 0; i < 3; ++i) {
+    Packet packet = worker->pool().allocate(65'000);
+    std::ranges::copy(frame(to, from, tag), packet.mutable_bytes().begin());
+    context.emit(Direction::kOutbound, std::move(packet));
+  }
+}
+
+TEST_F(HubTest, MuchIsSentWhileFramesComeIn_NoneIsSeenTwice) {
+  introduce();
+  std::size_t seen = 0;
+  services_[0]->on_process = [&](ServiceContext& context, Direction direction, Batch& batch) {
+    if (direction != Direction::kInbound) return;
+    seen += batch.size();
+    emit_much(worker_, context, 10, 1, 9);
+  };
+  uplink_wire_.send(1, 10, 5);
+  worker_.turns(3);
+  EXPECT_EQ(seen, 1U);
+  EXPECT_THAT(wires_[0].out, ElementsAre(5));
+  EXPECT_THAT(uplink_wire_.out, ElementsAre(9, 9, 9));
+}
+
+// The second guest's service answers the first's at once, and much: the first is not called inside
+// its own work.
+TEST_F(HubTest, MuchGoesFromGuestToGuestAndBack_NobodyIsCalledInsideItsOwnWork) {
+  introduce();
+  bool at_work = false, called_inside = false;
+  services_[0]->on_process = [&](ServiceContext&, Direction, Batch&) { called_inside |= at_work; };
+  services_[1]->on_process = [&](ServiceContext& context, Direction direction, Batch&) {
+    if (direction == Direction::kInbound) emit_much(worker_, context, 1, 2, 8);
+  };
+  at_work = true;
+  emit_much(worker_, *services_[0]->context_, 2, 1, 7);
+  at_work = false;
+  worker_.turns(5);
+  EXPECT_FALSE(called_inside);
+  EXPECT_THAT(wires_[1].out, ElementsAre(7, 7, 7));
+  EXPECT_FALSE(wires_[0].out.empty());
+}
+
 TEST_F(HubTest, InboundFrameFindsItsGuestByMac) {
   introduce();
   uplink_wire_.send(2, 10, 5);

@@ -23,7 +23,8 @@ class LinkTest : public testing::Test {
     return reference;
   }
 
-  void build(const PortLimits& limits = {}, bool with_network = true) {
+  void build(const PortLimits& limits = {}, bool with_network = true,
+             std::unique_ptr<Observer> observer = nullptr) {
     guest_ = std::make_unique<Port>(*worker_, "guest",
                                     std::make_unique<FakeInterface>("g", guest_wire_), limits);
     network_ = std::make_unique<Port>(*worker_, "network",
@@ -40,6 +41,7 @@ class LinkTest : public testing::Test {
     guest_->add_feeder(*network_);
     network_->add_feeder(*guest_);
     link_ = std::make_unique<Link>(*worker_, std::move(setup));
+    if (observer != nullptr) link_->set_observer(std::move(observer));
     for (auto& service : services_) link_->add_service(std::move(service));
     link_->start();
     guest_->start(link_->entry(Direction::kOutbound), [this] { ++closed_; });
@@ -127,7 +129,7 @@ TEST_F(LinkTest, WhatIsEmittedWhileProcessingFollowsTheBatch) {
   EXPECT_THAT(network_wire_.out, ElementsAre(1, 10, 11, 102));
 }
 
-// Two of these are as much as waits for the end of the turn.
+// Two of these do not wait for the end of the turn.
 Packet large(HandWorker& worker, std::uint8_t tag) {
   const std::vector<std::uint8_t> some = frame(1, 2, tag);
   Packet packet = worker->pool().allocate(65'536);
@@ -194,9 +196,13 @@ TEST_F(LinkTest, Gathered_GoesAtOnce_BehindWhatWasEmittedBefore) {
   service.context_->emit(Direction::kInbound, made(1));
   EXPECT_TRUE(service.context_->gathers(Direction::kInbound));
   EXPECT_FALSE(service.context_->gathers(Direction::kOutbound));
-  EXPECT_TRUE(service.context_->emit_gathered(Direction::kInbound, made(2), {}));
+  const std::vector<std::uint8_t> octets{1, 2, 3, 4, 5};
+  const std::array<Bytes, 2> payload{Bytes(octets).first(2), Bytes(octets).subspan(2)};
+  EXPECT_TRUE(service.context_->emit_gathered(Direction::kInbound, made(2), payload));
   EXPECT_THAT(guest_wire_.out, ElementsAre(1, 2));
-  EXPECT_EQ(guest_wire_.gathered, 1U);
+  std::vector<std::uint8_t> whole = frame(1, 2, 2);
+  whole.insert(whole.end(), octets.begin(), octets.end());
+  EXPECT_THAT(guest_wire_.gathered, ElementsAre(whole));
 }
 
 TEST_F(LinkTest, Gathered_WithoutRoom_IsTheCallersStill_AndNothingOvertakesTheBacklog) {
@@ -208,6 +214,7 @@ TEST_F(LinkTest, Gathered_WithoutRoom_IsTheCallersStill_AndNothingOvertakesTheBa
   EXPECT_FALSE(service.context_->emit_gathered(Direction::kInbound, made(2), {}));
   service.context_->emit(Direction::kInbound, made(2));
   worker_.turn();
+  EXPECT_FALSE(service.context_->gathers(Direction::kInbound));
   guest_wire_.room = 10;
   EXPECT_FALSE(service.context_->emit_gathered(Direction::kInbound, made(3), {}));
   service.context_->emit(Direction::kInbound, made(3));
@@ -239,6 +246,29 @@ TEST_F(LinkTest, Gathered_NotPastAServiceATapOrABatchOfItsDirection) {
   EXPECT_FALSE(first.context_->emit_gathered(Direction::kInbound, made(1), {}));
   link_->remove_tap(tap);
   EXPECT_TRUE(first.context_->emit_gathered(Direction::kInbound, made(1), {}));
+}
+
+TEST_F(LinkTest, Gathered_NotPastAnObserver) {
+  struct Looks final : Observer {
+    void observe(Direction, std::span<const Packet>, Time) override {}
+  };
+  guest_wire_.gathers = network_wire_.gathers = true;
+  auto& service = add();
+  build({}, true, std::make_unique<Looks>());
+  EXPECT_FALSE(service.context_->gathers(Direction::kOutbound));
+  EXPECT_FALSE(service.context_->emit_gathered(Direction::kOutbound, made(1), {}));
+  EXPECT_TRUE(service.context_->gathers(Direction::kInbound)) << "it has seen those when they came";
+}
+
+TEST_F(LinkTest, Gathered_NotWhileTheLinkCloses) {
+  guest_wire_.gathers = true;
+  bool sent = true;
+  add().on_destroy = [&](ServiceContext& c) {
+    sent = c.emit_gathered(Direction::kInbound, made(1), {});
+  };
+  build();
+  link_->close();
+  EXPECT_FALSE(sent);
 }
 
 TEST_F(LinkTest, TakenPacketsAreRemovedAndTheRestKeepsItsOrder) {

@@ -128,6 +128,7 @@ TEST(Gateway, AStalledReaderStopsTheSenderWithinTheBuffers) {
   from_server.paused = false;
   EXPECT_TRUE(world.run_until(step, 120s));
   EXPECT_TRUE(from_server.intact(4 << 20));
+  EXPECT_GT(world.context_b().gathered, 0U);
 }
 
 TEST(Gateway, PeerDownRefusesOrPassesAsConfigured) {

@@ -74,6 +74,7 @@ TEST_P(SplitTransfer, BothDirectionsArriveWholeAndEndInOrder) {
       world.run_until([&] { return converse(world, 40000, from_client, from_server); }, 600s));
   EXPECT_TRUE(from_client.intact(500'003));
   EXPECT_TRUE(from_server.intact(700'001));
+  EXPECT_GT(world.context.gathered, 0U);
   EXPECT_TRUE(world.run_until([&] { return world.metric("connections") == 0; }, 200s));
   EXPECT_EQ(world.metric("buffer_bytes"), 0);
   EXPECT_EQ(world.metric("half_open"), 0);

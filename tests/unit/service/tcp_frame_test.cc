@@ -87,9 +87,10 @@ TEST_F(EmitTcpFrameTest, RefusedPiecesBecomeTheFrameThatWouldHaveGone) {
   const Packet whole = emitted(path, segment, false);
   context_.refuses_pieces = true;
   const Packet refused = emitted(refused_path, segment, true);
+  EXPECT_EQ(context_.refused_pieces, 1U);
   EXPECT_EQ(context_.gathered, 0U);
   EXPECT_TRUE(std::ranges::equal(whole.bytes(), refused.bytes()));
-  EXPECT_EQ(path.ip_id, 10);
+  EXPECT_EQ(path.ip_id, 10) << "three segments";
   EXPECT_EQ(refused_path.ip_id, 10);
 }
 
