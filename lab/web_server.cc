@@ -30,22 +30,22 @@ std::string configuration(const std::filesystem::path& folder, std::uint16_t por
 user root;
 worker_processes 1;
 error_log stderr;
-pid {0}/pid;
+pid "{0}/pid";
 events {{ worker_connections 16384; }}
 worker_rlimit_nofile 20000;
 http {{
   log_format short '$remote_addr $request_uri $status';
-  access_log {0}/access.log short;
-  client_body_temp_path {0}/temporary;
-  proxy_temp_path {0}/temporary;
-  fastcgi_temp_path {0}/temporary;
-  uwsgi_temp_path {0}/temporary;
-  scgi_temp_path {0}/temporary;
+  access_log "{0}/access.log" short;
+  client_body_temp_path "{0}/temporary";
+  proxy_temp_path "{0}/temporary";
+  fastcgi_temp_path "{0}/temporary";
+  uwsgi_temp_path "{0}/temporary";
+  scgi_temp_path "{0}/temporary";
   sendfile on;
   server {{
     listen {1};
     listen [::]:{1};
-    root {0}/files;
+    root "{0}/files";
   }}
 }}
 )",

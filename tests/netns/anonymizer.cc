@@ -193,8 +193,10 @@ TEST(Anonymizer, WhatCannotBeReachedIsToldAsWhatItIs) {
 
 TEST(Anonymizer, TheProxyGoesAndComesBackUnderLoad) {
   AnonymizerLab lab;
+  EXPECT_THAT(must(lab.show({"status"})), testing::ContainsRegex("socks5 .* untried "));
   auto listener = must(Tcp::listen(lab.server(), kPort));
   auto client = must(Tcp::connect(lab.guest(), "10.30.0.1", kPort));
+  EXPECT_THAT(must(lab.show({"status"})), testing::ContainsRegex("socks5 .* up "));
   auto server = must(listener.accept());
   auto sending = std::async(std::launch::async,
                             [&client] { return client.send(6, 100'000'000'000ULL, 120s); });

@@ -180,8 +180,13 @@ Outcome<std::string> AnonymizerLab::curl(const std::string& url, std::vector<std
 }
 
 Outcome<std::string> AnonymizerLab::ask(std::vector<std::string> command) {
+  command.emplace_back("--json");
+  return show(std::move(command));
+}
+
+Outcome<std::string> AnonymizerLab::show(std::vector<std::string> command) {
   command.insert(command.begin(), lab::vtl_binary().string());
-  command.insert(command.end(), {"--json", "--socket", kControl});
+  command.insert(command.end(), {"--socket", kControl});
   return host_.output_of(std::move(command));
 }
 

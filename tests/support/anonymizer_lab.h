@@ -85,6 +85,8 @@ class AnonymizerLab {
   /// What `vtl COMMAND... --json` says, and a metric of the service, or how many frames were
   /// dropped for `reason`.
   Outcome<std::string> ask(std::vector<std::string> command);
+  /// The same as people see it.
+  Outcome<std::string> show(std::vector<std::string> command);
   double metric(const std::string& name);
   double drops(const std::string& reason);
 

@@ -95,12 +95,13 @@ void print_proxies(const Json& status) {
   std::string notes;
   for (const auto& proxy : status.at("proxies")) {
     const bool up = proxy.at("up").get<bool>();
+    const char* const when_up = proxy.at("tried").get<bool>() ? "up" : "untried";
     if (!up) {
       notes += fmt::format("proxy '{}': {}; what needs it is refused\n", text(proxy.at("name")),
                            text(proxy.at("error")));
     }
     proxies.add_row({text(proxy.at("name")), text(proxy.at("type")), text(proxy.at("address")),
-                     up ? "up" : "down", tor_state(proxy.at("tor")), number(proxy.at("streams")),
+                     up ? when_up : "down", tor_state(proxy.at("tor")), number(proxy.at("streams")),
                      number(proxy.at("opened")), number(proxy.at("refused")),
                      number(proxy.at("reset")), octets(proxy.at("bytes_out")),
                      octets(proxy.at("bytes_in"))});

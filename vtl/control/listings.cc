@@ -144,6 +144,7 @@ Json proxy_json(const engine::ProxyStatus& p) {
           {"type", p.proxy.kind},
           {"address", to_string(p.proxy.address)},
           {"up", p.proxy.up},
+          {"tried", p.proxy.tried},
           {"error", p.proxy.error},
           {"streams", p.proxy.streams},
           {"opened", p.opened},

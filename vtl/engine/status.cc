@@ -155,6 +155,7 @@ void add_proxy(const transport::Proxy& proxy, ProxyStatus& s, bool first) {
     s.proxy.streams += mine.streams;
     if (s.proxy.up && !mine.up) s.proxy.error = std::move(mine.error);
     s.proxy.up = s.proxy.up && mine.up;
+    s.proxy.tried = s.proxy.tried || mine.tried;
     if (!s.proxy.tor) s.proxy.tor = std::move(mine.tor);
   }
   s.opened += c.opened.value();

@@ -55,8 +55,9 @@ struct TorStatus {
 struct ProxyStatus {
   std::string kind;
   wire::SocketAddress address;
-  bool up = false;    ///< the last attempt to reach it did not fail
-  std::string error;  ///< of the last attempt that failed, until one succeeds
+  bool up = false;     ///< the last attempt to reach it did not fail
+  bool tried = false;  ///< there was one; before it nobody knows
+  std::string error;   ///< of the last attempt that failed, until one succeeds
   std::uint64_t streams = 0;
   std::optional<TorStatus> tor;
 };

@@ -128,6 +128,7 @@ class SocksProxy final : public Proxy, public SocksState {
     status.kind = kind();
     status.address = options().address;
     status.up = up();
+    status.tried = tried();
     status.error = error();
     status.streams = in_use();
     if (control_) status.tor = control_->status();

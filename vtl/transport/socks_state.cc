@@ -49,6 +49,7 @@ std::optional<SocksCredentials> SocksState::credentials_for(std::string_view iso
 }
 
 void SocksState::reached() {
+  tried_ = true;
   if (up_ && error_.empty()) return;
   error_.clear();
   if (std::exchange(up_, true)) return;
@@ -57,6 +58,7 @@ void SocksState::reached() {
 }
 
 void SocksState::unreachable(std::string why, bool credentials) {
+  tried_ = true;
   counters_.connect_failures.add();
   failed_with_credentials_ = credentials;
   error_ = std::move(why);

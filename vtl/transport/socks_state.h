@@ -1,7 +1,8 @@
 // SocksState: what the connections to one SOCKS proxy share: the options, the counters, how many
 // there are, and whether the proxy can be reached.
 //
-// A proxy is up until an attempt to reach it fails: the connection, the method or the credentials.
+// A proxy counts as up until an attempt to reach it fails: the connection, the method or the
+// credentials. Before the first attempt nobody knows, which tried() tells.
 // Every attempt that succeeds brings it up again; while it is down, the owner is told to make some.
 // A lack of our own (descriptors, ports) leaves it as it is. The log hears of changes only.
 //
@@ -36,6 +37,7 @@ class SocksState {
   [[nodiscard]] ProxyCounters& counters() noexcept { return counters_; }
   [[nodiscard]] const ProxyCounters& counters() const noexcept { return counters_; }
   [[nodiscard]] bool up() const noexcept { return up_; }
+  [[nodiscard]] bool tried() const noexcept { return tried_; }
   [[nodiscard]] const std::string& error() const noexcept { return error_; }
   [[nodiscard]] std::uint32_t in_use() const noexcept { return in_use_; }
 
@@ -67,6 +69,7 @@ class SocksState {
   Reactor& reactor_;
   ProxyCounters counters_;
   bool up_ = true;
+  bool tried_ = false;
   bool failed_with_credentials_ = false;
   std::uint32_t in_use_ = 0, users_ = 0;
   std::string error_;

@@ -97,6 +97,7 @@ inline engine::Status sample_status() {
   proxy.proxy.kind = "tor";
   proxy.proxy.address = *wire::SocketAddress::parse("127.0.0.1:9050");
   proxy.proxy.up = true;
+  proxy.proxy.tried = true;
   proxy.proxy.streams = 3;
   proxy.opened = 9;
   proxy.proxy.tor = {.reachable = true,

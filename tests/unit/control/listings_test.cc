@@ -41,6 +41,7 @@ TEST(Listings, StatusTellsInterfacesLinksAndPeers) {
   const auto& proxy = listing["proxies"][0];
   EXPECT_EQ(proxy["address"], "127.0.0.1:9050");
   EXPECT_EQ(proxy["up"], true);
+  EXPECT_EQ(proxy["tried"], true);
   EXPECT_EQ(proxy["streams"], 3);
   EXPECT_EQ(proxy["tor"]["bootstrap"], 100);
   EXPECT_EQ(proxy["tor"]["circuits_built"], 5);

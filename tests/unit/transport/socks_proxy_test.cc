@@ -12,9 +12,11 @@ TEST_F(SocksProxies, KilledAndRestarted) {
   server.plan.echo = true;
   const auto proxy = make(options());
   EXPECT_TRUE(proxy->up());
+  EXPECT_FALSE(proxy->status().tried);
   const auto before = quiet(), during = quiet(), after = quiet();
   open(*proxy, *before);
   ASSERT_TRUE(until_open(*before));
+  EXPECT_TRUE(proxy->status().tried);
   server.kill();
   ASSERT_TRUE(reactor.run_until([&] { return before->reset.has_value(); }));
   EXPECT_TRUE(proxy->up()) << "no attempt has failed";
