@@ -24,6 +24,20 @@ class EmitTcpFrameTest : public ::testing::Test {
     return packet;
   }
 
+  static endpoint::OutSegment segment_of(std::span<const Bytes> payload) {
+    endpoint::OutSegment segment;
+    segment.payload = payload;
+    for (const Bytes piece : payload) segment.payload_size += piece.size();
+    segment.segment_size = 1448;
+    return segment;
+  }
+  static FramePath make_path(bool v6) {
+    FramePath path;
+    path.key.source = *wire::SocketAddress::parse(v6 ? "[fd00::1]:80" : "10.0.0.1:80");
+    path.key.destination = *wire::SocketAddress::parse(v6 ? "[fd00::2]:8080" : "10.0.0.2:8080");
+    return path;
+  }
+
   test::VirtualReactor reactor_;
   PacketPool pool_;
   test::TestContext context_{reactor_, pool_};
@@ -37,19 +51,13 @@ TEST_F(EmitTcpFrameTest, PiecesAreTheFrame) {
   for (const bool v6 : {false, true}) {
     for (const bool tagged : {false, true}) {
       for (const bool cwr : {false, true}) {
-        endpoint::OutSegment segment;
+        endpoint::OutSegment segment = segment_of(payload);
         segment.header.flags.bits =
             static_cast<std::uint8_t>(wire::TcpFlags::kAck | (cwr ? wire::TcpFlags::kCwr : 0));
         segment.header.options.timestamps = wire::TcpTimestamps{1, 2};
-        segment.payload = payload;
-        segment.payload_size = octets.size();
-        segment.segment_size = 1448;
-        FramePath whole_path;
+        FramePath whole_path = make_path(v6);
         whole_path.source_mac = test::kClientMac;
         whole_path.destination_mac = test::kServerMac;
-        whole_path.key.source = *wire::SocketAddress::parse(v6 ? "[fd00::1]:80" : "10.0.0.1:80");
-        whole_path.key.destination =
-            *wire::SocketAddress::parse(v6 ? "[fd00::2]:8080" : "10.0.0.2:8080");
         whole_path.key.vlan = tagged ? 7 : 0;
         whole_path.ip_id = 1000;
         FramePath pieces_path = whole_path;
@@ -75,13 +83,8 @@ TEST_F(EmitTcpFrameTest, PiecesAreTheFrame) {
 TEST_F(EmitTcpFrameTest, RefusedPiecesBecomeTheFrameThatWouldHaveGone) {
   const std::vector<std::uint8_t> octets(3000, 'x');
   const std::array<Bytes, 1> payload{Bytes(octets)};
-  endpoint::OutSegment segment;
-  segment.payload = payload;
-  segment.payload_size = octets.size();
-  segment.segment_size = 1448;
-  FramePath path;
-  path.key.source = *wire::SocketAddress::parse("10.0.0.1:80");
-  path.key.destination = *wire::SocketAddress::parse("10.0.0.2:8080");
+  const endpoint::OutSegment segment = segment_of(payload);
+  FramePath path = make_path(false);
   path.ip_id = 7;
   FramePath refused_path = path;
   const Packet whole = emitted(path, segment, false);
@@ -97,14 +100,8 @@ TEST_F(EmitTcpFrameTest, RefusedPiecesBecomeTheFrameThatWouldHaveGone) {
 TEST_F(EmitTcpFrameTest, WhatIsNoSuperFrameIsPutTogether) {
   const std::vector<std::uint8_t> octets(1448, 'x');
   const std::array<Bytes, 1> payload{Bytes(octets)};
-  endpoint::OutSegment segment;
-  segment.payload = payload;
-  segment.payload_size = octets.size();
-  segment.segment_size = 1448;
-  FramePath path;
-  path.key.source = *wire::SocketAddress::parse("10.0.0.1:80");
-  path.key.destination = *wire::SocketAddress::parse("10.0.0.2:8080");
-  const Packet packet = emitted(path, segment, true);
+  FramePath path = make_path(false);
+  const Packet packet = emitted(path, segment_of(payload), true);
   EXPECT_EQ(context_.gathered, 0U);
   EXPECT_FALSE(packet.meta().gso.is_super());
 }
